@@ -31,6 +31,7 @@ TEST_TOOLS = [
     "pytest-xdist",
     "hypothesis",
     "ruff==0.12.4",
+    "setuptools",
 ]
 README = ROOT / "README.md"
 
@@ -72,8 +73,8 @@ setup(
     ],
     extras_require={
         **EXTRAS,
-        "test": [*TEST_TOOLS, *EVERYTHING],
-        "all": [*TEST_TOOLS, *EVERYTHING],
+        "all": EVERYTHING,
+        "test": [*EVERYTHING, *TEST_TOOLS],
     },
     entry_points={
         "console_scripts": ["speechbrain-dsn = speechbrain_dsn.cli.main:main"]

@@ -1,0 +1,61 @@
+# `make demo` and `make test` each do all that is needed on a Linux machine
+# with Python >= 3.10 and a C compiler: they create .venv and install into it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+# Two test workers share the machine, one thread each.
+JOBS ?= 2
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint format clean help
+
+help:
+	@echo "make demo    enhance the bundled clips, train a small model on them"
+	@echo "make test    run the tests and measure their coverage"
+	@echo "make lint    check the style"
+	@echo "make format  correct the style"
+	@echo "make clean   remove what the other targets made, .venv too"
+
+demo: $(VENV)/installed
+	$(BIN)/speechbrain-dsn demo
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n $(JOBS) --cov
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info results .coverage .coverage.* \
+		.pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "$(PYTHON) is older than 3.10: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+
+# torch comes first, by its name alone, so that a CPU build is taken where pip
+# is offered one; torchaudio must not bring another (see compat.py). pesq is
+# compiled, hence on its own, where a failure can be explained.
+$(VENV)/installed: setup.py constraints.txt | $(BIN)/python
+	$(PIP) install "$$(grep '^torch==' constraints.txt)"
+	$(PIP) install --no-deps "$$(grep '^torchaudio==' constraints.txt)"
+	$(PIP) install -c constraints.txt pesq || { \
+		echo "pesq could not be built. It needs a C compiler and the headers" \
+		"of Python (Debian and Ubuntu: apt-get install build-essential" \
+		"python3-dev). Then run make again."; exit 1; }
+	$(PIP) install -c constraints.txt -e '.[metrics,onnx,plots]'
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) install -c constraints.txt -e '.[test]'
+	touch $@

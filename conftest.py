@@ -1,0 +1,3 @@
+"""Put the torchaudio guard up before any test imports SpeechBrain."""
+
+import speechbrain_dsn  # noqa: F401

@@ -1,0 +1,39 @@
+"""What holds for all tests: repeatable, one thread, no network."""
+
+import socket
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile(
+    "tests",
+    max_examples=20,
+    deadline=None,  # the first call of a torch operator is slow
+    derandomize=True,
+)
+settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Two workers share the machine; more threads only get in the way."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network():
+    """A test that reaches for the network fails at once."""
+
+    def refuse(self, address):
+        raise AssertionError(f"a test reached for the network: {address}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Every test draws the same random numbers, alone or in a crowd."""
+    torch.manual_seed(0)
