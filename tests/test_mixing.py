@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechbrain_dsn.dataio import mixing, rooms
+from speechbrain_dsn.dataio import mixing, rooms, sources
 from speechbrain_dsn.dataio.store import AudioStore, read_mono
 from speechbrain_dsn.errors import InputError
 
@@ -147,7 +147,7 @@ def test_noise_folders_are_drawn_by_the_root_of_their_length():
             return self[path]
 
     lengths = Lengths({"a/1": 1.0, "b/1": 50.0, "b/2": 50.0})
-    pool = mixing._Pool(
+    pool = sources.Pool(
         [(path, path[0]) for path in lengths], lengths, "noise", power=0.5
     )
     rng = np.random.default_rng(0)
@@ -173,9 +173,9 @@ def test_silent_material_is_named(tmp_path):
     soundfile.write(tmp_path / "zero.wav", np.zeros(RATE), RATE)
     soundfile.write(tmp_path / "noise.wav", np.ones(RATE) / 9, RATE)
     zero, noise = [tmp_path / "zero.wav"], [tmp_path / "noise.wav"]
-    with pytest.raises(InputError, match="speech: .*silent"):
+    with pytest.raises(InputError, match="speech: .*silence"):
         mixing.MixtureSampler(zero, noise).clip(0)
-    with pytest.raises(InputError, match="noise: .*silent"):
+    with pytest.raises(InputError, match="noise: .*silence"):
         mixing.MixtureSampler(noise, zero).clip(0)
     with pytest.raises(InputError, match="speech: expected at least one"):
         mixing.MixtureSampler([tmp_path / "none.wav"], noise)
