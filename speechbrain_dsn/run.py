@@ -39,7 +39,7 @@ def run_script(script: str, arguments: Sequence[str] = ()) -> None:
     sys.argv = [script, *arguments]
     # Python puts the folder of the script first; links are followed.
     sys.path[0] = str(path.resolve().parent)
-    runpy.run_path(script, run_name="__main__")
+    runpy.run_path(str(path.absolute()), run_name="__main__")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
