@@ -1,0 +1,258 @@
+"""Read audio files that somebody else made, and say what is wrong with them.
+
+Everything that soundfile reads is read, as float32 ``[T, C]`` in [-1, 1]. A
+file that cannot be used is an `InputError` of one line: what was found, what
+was expected.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from speechbrain_dsn.dataio.resample import resample
+from speechbrain_dsn.errors import InputError
+
+__all__ = [
+    "AudioInfo",
+    "check_samples",
+    "iter_blocks",
+    "one_line",
+    "probe",
+    "read_audio",
+]
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of an audio file says.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+    sample_rate : int
+        In Hz.
+    channels : int
+        Number of channels, at least 1.
+    frames : int
+        Samples per channel, at least 1.
+    format : str
+        Container, as soundfile names it: ``"WAV"``, ``"FLAC"``, ...
+    subtype : str
+        Coding of the samples: ``"PCM_16"``, ``"FLOAT"``, ...
+    """
+
+    path: Path
+    sample_rate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds."""
+        return self.frames / self.sample_rate
+
+
+def probe(path: str | Path) -> AudioInfo:
+    """Read the header of an audio file and check that it can be used.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    AudioInfo
+        Rate, channels, frames, container, coding.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, a folder, empty, not audio, or holds no
+        samples or no channels.
+    """
+    with _open(path) as file:
+        return _info(file, Path(path))
+
+
+def read_audio(
+    path: str | Path, sample_rate: int | None = None, mono: bool = False
+) -> tuple[np.ndarray, int]:
+    """Read a whole file.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file.
+    sample_rate : int, optional
+        Rate wanted, in Hz; the file is resampled if its own differs.
+    mono : bool
+        Average the channels into one.
+
+    Returns
+    -------
+    samples : np.ndarray
+        float32 ``[T, C]``.
+    sample_rate : int
+        Rate of ``samples`` in Hz.
+
+    Raises
+    ------
+    InputError
+        As `probe`, and if the file is cut short or holds NaN or Inf.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = Path(folder.name) / "tone.flac"
+    >>> soundfile.write(path, np.full((800, 2), 0.5), 8000)
+    >>> samples, rate = read_audio(path, sample_rate=16000, mono=True)
+    >>> samples.shape, rate
+    ((1600, 1), 16000)
+    """
+    with _open(path) as file:
+        rate = file.samplerate
+        samples = file.read(dtype="float32", always_2d=True)
+        check_samples(samples, path)
+        _check_complete(len(samples), file.frames, path)
+    if mono:
+        samples = samples.mean(axis=1, keepdims=True)
+    if sample_rate is not None and sample_rate != rate:
+        samples, rate = resample(samples, rate, sample_rate), sample_rate
+    return samples, rate
+
+
+def iter_blocks(path: str | Path, frames: int) -> Iterator[np.ndarray]:
+    """Read a file block by block: memory does not grow with its length.
+
+    Arguments
+    ---------
+    path : str or Path
+        The file; its header is checked at the call, not at the first block.
+    frames : int
+        Samples per channel in a block; the last block may be shorter.
+
+    Returns
+    -------
+    Iterator[np.ndarray]
+        Blocks ``[n, C]``, float32.
+
+    Raises
+    ------
+    InputError
+        As `read_audio`; NaN, Inf and a cut file show up at their block.
+    """
+    if frames < 1:
+        raise InputError(f"{frames} frames per block: expected at least 1")
+    probe(path)
+
+    def blocks() -> Iterator[np.ndarray]:
+        with _open(path) as file:
+            seen = 0
+            while len(
+                block := file.read(frames, dtype="float32", always_2d=True)
+            ):
+                check_samples(block, path, seen)
+                seen += len(block)
+                yield block
+            _check_complete(seen, file.frames, path)
+
+    return blocks()
+
+
+def check_samples(samples: np.ndarray, path: str | Path, at: int = 0) -> None:
+    """Refuse NaN and Inf.
+
+    Arguments
+    ---------
+    samples : np.ndarray
+        Samples ``[T, C]``.
+    path : str or Path
+        Where they come from or go to, for the message.
+    at : int
+        Number of the first of them in that file.
+
+    Raises
+    ------
+    InputError
+        Naming the first bad sample.
+    """
+    finite = np.isfinite(samples)
+    if not finite.all():
+        frame, channel = np.argwhere(~finite)[0]
+        raise InputError(
+            f"{path}: sample {at + frame} of channel {channel} is "
+            f"{samples[frame, channel]}: expected finite samples"
+        )
+
+
+def one_line(error: BaseException) -> str:
+    """Get the message of an error without its line breaks."""
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """Open for reading; every way in which that fails is an `InputError`."""
+    path = Path(path)
+    try:
+        _check_kind(path)
+        with soundfile.SoundFile(path) as file:
+            _check_header(file, path)
+            yield file
+    # TypeError: soundfile wants to be told the rate of headerless files.
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read as audio ({one_line(error)}): expected a "
+            "file that libsndfile decodes, such as WAV or FLAC"
+        ) from error
+
+
+def _check_kind(path: Path) -> None:
+    if not path.exists():
+        raise InputError(f"{path} does not exist: expected an audio file")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "not a regular file"
+        raise InputError(f"{path} is {kind}: expected an audio file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes): expected an audio file")
+
+
+def _check_header(file: soundfile.SoundFile, path: Path) -> None:
+    if file.frames < 1:
+        raise InputError(f"{path} holds 0 samples: expected at least 1")
+    if file.channels < 1 or file.samplerate < 1:
+        raise InputError(
+            f"{path} has {file.channels} channels at {file.samplerate} Hz: "
+            "expected at least 1 channel at a positive rate"
+        )
+
+
+def _check_complete(seen: int, promised: int, path: str | Path) -> None:
+    if seen < promised:
+        raise InputError(
+            f"{path} is cut short: its header promises {promised} samples per "
+            f"channel, {seen} can be read"
+        )
+
+
+def _info(file: soundfile.SoundFile, path: Path) -> AudioInfo:
+    return AudioInfo(
+        path,
+        file.samplerate,
+        file.channels,
+        file.frames,
+        file.format,
+        file.subtype,
+    )
