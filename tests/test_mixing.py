@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from speechbrain_dsn.dataio import mixing, rooms, sources
+from speechbrain_dsn.dataio import fixed, mixing, rooms, sources
 from speechbrain_dsn.dataio.store import AudioStore, read_mono
 from speechbrain_dsn.errors import InputError
 
@@ -285,8 +285,9 @@ def test_bad_list_is_named(pair, change, message):
 
 
 def test_missing_or_empty_list_is_named(pair):
-    with pytest.raises(InputError, match="no readable list"):
+    with pytest.raises(InputError, match="no readable table"):
         mixing.load_fixed_list(pair / "none.csv", pair)
-    (pair / "empty.csv").write_text("id,speech\n")
+    header = ",".join(fixed.COLUMNS)
+    (pair / "empty.csv").write_text(header)
     with pytest.raises(InputError, match="found no row"):
         mixing.load_fixed_list(pair / "empty.csv", pair)

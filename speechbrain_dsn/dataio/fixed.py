@@ -7,16 +7,18 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
-import csv
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from speechbrain_dsn.dataio.store import read_mono
+from speechbrain_dsn.dataio.tables import read_csv
 from speechbrain_dsn.errors import InputError
 
+SNRS_DB = (-5, 0, 5, 10, 15, 20)
 COLUMNS = ("id", "speech", "noise", "noise_offset", "snr_db", "level_dbfs")
 
 
@@ -123,18 +125,9 @@ def load_fixed_list(
         The list is missing, has no row, lacks a column, holds something
         that is no number where one belongs, or names a file that is missing.
     """
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise InputError(
-            f"{path}: no readable list ({error.strerror})"
-        ) from None
+    rows = read_csv(path, COLUMNS)
     if not rows:
         raise InputError(f"{path}: expected fixed mixtures, found no row")
-    absent = [column for column in COLUMNS if column not in rows[0]]
-    if absent:
-        raise InputError(f"{path}: lacks column {', '.join(absent)}")
     folder = Path(data_folder)
     mixtures = []
     for line, row in enumerate(rows, start=2):
@@ -151,3 +144,83 @@ def load_fixed_list(
                 raise InputError(f"{path}, line {line}: no file {file}")
         mixtures.append(FixedMixture(row["id"], *files, *numbers))
     return mixtures
+
+
+def draw_fixed_list(
+    speech: Sequence[dict],
+    noise: Sequence[dict],
+    prefix: str,
+    count: int,
+    seed: int = 0,
+    max_seconds: float = 20.0,
+) -> list[dict]:
+    """Draws the rows of a list: speakers and kinds of noise in turn, each in
+    random order, SNRs from -5 to 20 dB in turn.
+
+    Arguments
+    ---------
+    speech, noise : sequence of dict
+        Rows with `path`, `speaker_or_class` and `seconds`.
+    prefix : str
+        Of the names of the mixtures (also varies the draw).
+    count : int
+        How many to draw.
+    seed : int
+        Fixes the list.
+    max_seconds : float
+        Longer speech is left out.
+
+    Returns
+    -------
+    list of dict
+        By the columns of a list.
+
+    Raises
+    ------
+    InputError
+        All speech is longer.
+
+    Example
+    -------
+    >>> speech = [dict(path="s", speaker_or_class="x", seconds=3.0)]
+    >>> noise = [dict(path="n", speaker_or_class="y", seconds=2.0)]
+    >>> list(draw_fixed_list(speech, noise, "valid", 1)[0].values())[:5]
+    ['valid_000', 's', 'n', 0.0, -5]
+    """
+    rng = np.random.default_rng((seed, *prefix.encode()))
+    short = [row for row in speech if float(row["seconds"]) <= max_seconds]
+    if not short:
+        raise InputError(
+            f"{prefix}: expected speech of {max_seconds:g} s or less, "
+            f"found none in {len(speech)} files"
+        )
+    voices, noises = _in_turn(rng, short), _in_turn(rng, noise)
+    mixtures = []
+    for number in range(count):
+        voice, disturber = next(voices), next(noises)
+        spare = float(disturber["seconds"]) - float(voice["seconds"])
+        values = (
+            f"{prefix}_{number:03d}",
+            voice["path"],
+            disturber["path"],
+            round(float(rng.uniform(0, max(0.0, spare))), 3),
+            SNRS_DB[number % len(SNRS_DB)],
+            round(float(rng.uniform(-32, -18)), 1),
+        )
+        mixtures.append(dict(zip(COLUMNS, values, strict=True)))
+    return mixtures
+
+
+def _in_turn(rng: np.random.Generator, rows: Sequence[dict]) -> Iterator[dict]:
+    """Endless rows: group after group in random order, a random file each;
+    no file twice before the others of its group have been used."""
+    groups: dict[str, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(row["speaker_or_class"], []).append(row)
+    waiting: dict[str, list[dict]] = {name: [] for name in groups}
+    while True:
+        for name in rng.permutation(sorted(groups)):
+            if not waiting[name]:
+                order = rng.permutation(len(groups[name]))
+                waiting[name] = [groups[name][place] for place in order]
+            yield waiting[name].pop()

@@ -10,28 +10,27 @@ Authors
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
-from scipy.signal import resample_poly
 from tqdm import tqdm
 
+from speechbrain_dsn.dataio.audio import read_audio
+from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.errors import InputError
 
 
-def read_mono(path: os.PathLike, sample_rate: int = 16000) -> np.ndarray:
+def read_mono(path: str | os.PathLike, sample_rate: int = 16000) -> np.ndarray:
     """Reads a file as one channel at one rate.
 
     Arguments
     ---------
-    path : os.PathLike
+    path : path
         Any file that soundfile reads.
     sample_rate : int
-        The rate wanted, in Hz; other rates are resampled (polyphase).
+        The rate wanted, in Hz.
 
     Returns
     -------
@@ -41,22 +40,9 @@ def read_mono(path: os.PathLike, sample_rate: int = 16000) -> np.ndarray:
     Raises
     ------
     InputError
-        The file is missing, unreadable, empty, or holds NaN or infinity.
+        The file cannot be read, is empty, or holds NaN or infinity.
     """
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError(f"{path}: no readable audio file ({reason})") from None
-    if not len(samples):
-        raise InputError(f"{path}: expected audio, found 0 samples")
-    if not np.isfinite(samples).all():
-        raise InputError(f"{path}: expected finite samples, found NaN or inf")
-    mono = samples.mean(axis=1)
-    if rate != sample_rate:
-        divisor = math.gcd(rate, sample_rate)
-        mono = resample_poly(mono, sample_rate // divisor, rate // divisor)
-    return mono.astype(np.float32, copy=False)
+    return read_audio(path, sample_rate, mono=True)[0][:, 0]
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
@@ -102,7 +88,7 @@ class AudioStore:
 
     Example
     -------
-    >>> import tempfile
+    >>> import soundfile, tempfile
     >>> folder = tempfile.TemporaryDirectory()
     >>> path = folder.name + "/tone.wav"
     >>> soundfile.write(path, np.ones((800, 2)) / 2, 8000)
@@ -192,8 +178,7 @@ class AudioStore:
                 start += len(clip)
         os.replace(part, cache)
         content = {"key": key, "clips": clips, "bad": self.bad}
-        part.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(part, index)
+        write_text(index, json.dumps(content))
         return content
 
 

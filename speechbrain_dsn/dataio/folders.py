@@ -1,0 +1,417 @@
+"""Training data from a folder of speech and a folder of noise.
+
+Nothing else is needed: files are found, split by speaker and by kind of
+noise, and lists of fixed mixtures for valid and test are drawn. Who has
+splits (`manifest.csv`) or fixed lists (`enhance_valid.csv`,
+`enhance_test.csv`) beside the folders gets those.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from speechbrain_dsn.dataio.audio import collect_audio, probe
+from speechbrain_dsn.dataio.fixed import (
+    COLUMNS,
+    FixedMixture,
+    draw_fixed_list,
+    load_fixed_list,
+)
+from speechbrain_dsn.dataio.tables import read_csv, write_csv, write_text
+from speechbrain_dsn.errors import InputError
+
+SPLITS = ("train", "valid", "test")
+FIELDS = ("path", "kind", "split", "speaker_or_class", "seconds")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedFolders:
+    """What a recipe trains and measures on.
+
+    Arguments
+    ---------
+    speech : list of (path, speaker)
+        Train split.
+    noise : list of (path, class)
+        Train split.
+    rirs : list of path
+        Measured room responses, all for training.
+    valid_list, test_list : Path
+        Fixed mixtures; `valid()` and `test()` read them.
+    data_folder : Path
+        What the paths in the lists are relative to.
+    bad : dict
+        Path -> reason, for every file that was left out.
+    """
+
+    speech: list[tuple[str, str]]
+    noise: list[tuple[str, str]]
+    rirs: list[str]
+    valid_list: Path
+    test_list: Path
+    data_folder: Path
+    bad: dict[str, str]
+
+    def valid(self) -> list[FixedMixture]:
+        """The mixtures to choose by."""
+        return load_fixed_list(self.valid_list, self.data_folder)
+
+    def test(self) -> list[FixedMixture]:
+        """The mixtures to report."""
+        return load_fixed_list(self.test_list, self.data_folder)
+
+
+def prepare_folders(
+    speech_folder: os.PathLike,
+    noise_folder: os.PathLike,
+    out_folder: os.PathLike,
+    rir_folder: os.PathLike | None = None,
+    manifest: os.PathLike | None = None,
+    valid_list: os.PathLike | None = None,
+    test_list: os.PathLike | None = None,
+    shares: tuple[float, float] = (0.1, 0.1),
+    counts: tuple[int, int] = (60, 180),
+    max_seconds: float = 20.0,
+    seed: int = 0,
+) -> PreparedFolders:
+    """Splits two folders of audio and writes `files.csv`, `valid.csv` and
+    `test.csv`; a second call with the same folders only reads them.
+
+    Arguments
+    ---------
+    speech_folder : path
+        Clean speech, one folder per speaker; where there are fewer than
+        three folders, files are split instead.
+    noise_folder : path
+        Noise, one folder per kind (or, again, just files).
+    out_folder : path
+        Where the lists are written.
+    rir_folder : path, optional
+        Measured room impulse responses, for training.
+    manifest : path, optional
+        CSV with the columns path (relative to it), kind (speech, noise,
+        rir), split (train, valid, test) and speaker_or_class. By default
+        `manifest.csv` beside the speech folder, where it exists. Files
+        outside the folders given here are ignored.
+    valid_list, test_list : path, optional
+        Fixed mixtures with paths relative to the manifest's folder. By
+        default `enhance_valid.csv` and `enhance_test.csv` beside a
+        manifest, where they exist; else lists are drawn.
+    shares : tuple of float
+        Share of the speakers (and kinds of noise) for valid and test, at
+        least one each; which ones, depends on a hash of their names.
+    counts : tuple of int
+        Mixtures drawn for valid and test, in turn at -5, 0, .. 20 dB SNR.
+    max_seconds : float
+        Longer speech is left out of drawn lists.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    PreparedFolders
+        Train files, lists, and what was left out.
+
+    Raises
+    ------
+    InputError
+        A folder or list is missing, or a split is left without files.
+
+    Example
+    -------
+    >>> import numpy as np, soundfile, tempfile
+    >>> root = tempfile.TemporaryDirectory()
+    >>> rng = np.random.default_rng(0)
+    >>> for kind in ("speech", "noise"):
+    ...     for name in "abc":
+    ...         path = Path(root.name, kind, name, "1.wav")
+    ...         path.parent.mkdir(parents=True)
+    ...         soundfile.write(path, rng.normal(size=16000) / 9, 16000)
+    >>> data = prepare_folders(
+    ...     root.name + "/speech",
+    ...     root.name + "/noise",
+    ...     root.name + "/lists",
+    ...     counts=(2, 3),
+    ... )
+    >>> len(data.speech), len(data.valid()), len(data.test())
+    (1, 2, 3)
+    """
+    folders = {"speech": Path(speech_folder), "noise": Path(noise_folder)}
+    if rir_folder is not None:
+        folders["rir"] = Path(rir_folder)
+    folders = {k: f.expanduser().absolute() for k, f in folders.items()}
+    for kind, folder in folders.items():
+        if not folder.is_dir():
+            raise InputError(f"{kind}: expected a folder, found no {folder}")
+    out = Path(out_folder)
+    beside = folders["speech"].parent
+    manifest = _given_or_found(manifest, beside / "manifest.csv")
+    if manifest is not None:
+        root = Path(manifest).absolute().parent
+        valid_list = _given_or_found(valid_list, root / "enhance_valid.csv")
+        test_list = _given_or_found(test_list, root / "enhance_test.csv")
+    else:
+        root = Path(os.path.commonpath(list(folders.values())))
+    lists = {"valid": valid_list, "test": test_list}
+    found = {
+        kind: [str(path) for path in collect_audio([folder])]
+        for kind, folder in folders.items()
+    }
+    key = _fingerprint(
+        found, manifest, lists, shares, counts, max_seconds, seed
+    )
+    if not _is_done(out, key, lists):
+        rows, bad = _scan(found, root)
+        if manifest is None:
+            _name_groups(rows, folders, root)
+            _split(rows, lists, shares)
+        else:
+            rows = _split_by_manifest(rows, Path(manifest))
+            _keep_listed_apart(rows, lists)
+        _check_splits(rows, lists)
+        write_csv(out / "files.csv", FIELDS, rows)
+        for split, count in zip(("valid", "test"), counts, strict=True):
+            if lists[split] is None:
+                mixtures = draw_fixed_list(
+                    _select(rows, "speech", split),
+                    _select(rows, "noise", split),
+                    split,
+                    count,
+                    seed,
+                    max_seconds,
+                )
+                write_csv(out / f"{split}.csv", COLUMNS, mixtures)
+        write_text(out / "done.json", json.dumps({"key": key, "bad": bad}))
+    return _read(out, root, lists)
+
+
+def _given_or_found(
+    given: os.PathLike | None, usual: Path
+) -> os.PathLike | None:
+    """What the user named (it must exist), else the usual file if any."""
+    if given is None:
+        return usual if usual.is_file() else None
+    if not Path(given).is_file():
+        raise InputError(f"{given}: no such file")
+    return given
+
+
+def _fingerprint(found: dict[str, list[str]], *settings: object) -> str:
+    """Changes when a file comes, goes or changes its size, and with every
+    argument."""
+    digest = hashlib.sha256(repr(settings).encode())
+    lists = [p for p in (settings[0], *settings[1].values()) if p]
+    for path in sum(found.values(), []) + lists:
+        digest.update(f"{path}\0{os.stat(path).st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_done(out: Path, key: str, lists: dict) -> bool:
+    """Whether the lists of exactly this call have been written."""
+    drawn = [f"{split}.csv" for split, path in lists.items() if path is None]
+    try:
+        done = json.loads((out / "done.json").read_text("utf-8"))["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    written = all((out / name).is_file() for name in ["files.csv", *drawn])
+    return done == key and written
+
+
+def _scan(
+    found: dict[str, list[str]], root: Path
+) -> tuple[list[dict], dict[str, str]]:
+    """A row for every file that can be read; reports the others."""
+    rows, bad = [], {}
+    files = [(kind, path) for kind in found for path in found[kind]]
+    for kind, path in tqdm(files, "scanning audio"):
+        try:
+            seconds = probe(path).seconds
+        except InputError as error:
+            bad[path] = str(error)
+            logger.warning("left out: %s", error)
+            continue
+        place = os.path.relpath(path, root)
+        rows.append({"path": place, "kind": kind, "split": "train"})
+        rows[-1]["speaker_or_class"] = os.path.dirname(place)
+        rows[-1]["seconds"] = round(seconds, 3)
+    if bad:
+        logger.warning("left out %d of %d files", len(bad), len(files))
+    return rows, bad
+
+
+def _name_groups(
+    rows: list[dict], folders: dict[str, Path], root: Path
+) -> None:
+    """The unit that is never split: the folder below its kind's folder, or,
+    where these are too few, the file."""
+    for kind in ("speech", "noise"):
+        mine = [row for row in rows if row["kind"] == kind]
+        for row in mine:
+            inside = (root / row["path"]).relative_to(folders[kind])
+            row["speaker_or_class"] = inside.parts[0]
+        folder_count = len({row["speaker_or_class"] for row in mine})
+        if folder_count < len(SPLITS):
+            logger.warning(
+                "%s: %d folder(s), too few to split; files are split instead",
+                kind,
+                folder_count,
+            )
+            for row in mine:
+                row["speaker_or_class"] = row["path"]
+
+
+def _split(
+    rows: list[dict],
+    lists: dict[str, os.PathLike | None],
+    shares: Sequence[float],
+) -> None:
+    """Assigns whole groups; a split that has a list needs no others."""
+    heard = _keep_listed_apart(rows, lists)
+    wanted = {
+        split: share
+        for (split, path), share in zip(lists.items(), shares, strict=True)
+        if path is None
+    }
+    for kind in ("speech", "noise"):
+        mine = [row for row in rows if row["kind"] == kind]
+        names = {row["speaker_or_class"] for row in mine} - heard[kind]
+        if len(names) <= len(wanted):
+            raise InputError(
+                f"{kind}: expected {len(wanted) + 1} files or more for "
+                f"{', '.join(['train', *wanted])}, found {len(names)}"
+            )
+        splits = assign_splits(names, wanted)
+        for row in mine:
+            row["split"] = splits.get(row["speaker_or_class"], row["split"])
+
+
+def assign_splits(
+    names: Collection[str], shares: dict[str, float]
+) -> dict[str, str]:
+    """Gives every name a split; a hash of the name decides, so that a new
+    speaker moves few others.
+
+    Arguments
+    ---------
+    names : collection of str
+        More than there are shares.
+    shares : dict
+        Split -> share of the names; at least one name each. The rest, at
+        least one too, is for training.
+
+    Returns
+    -------
+    dict
+        Name -> split.
+
+    Example
+    -------
+    >>> splits = assign_splits("abcdefghij", {"valid": 0.2, "test": 0.3})
+    >>> [list(splits.values()).count(s) for s in ("train", "valid", "test")]
+    [5, 2, 3]
+    """
+    ranked = sorted(
+        names, key=lambda name: hashlib.sha256(name.encode()).digest()
+    )
+    most = (len(ranked) - 1) // max(1, len(shares))
+    splits = []
+    for split, share in shares.items():
+        splits += [split] * min(most, max(1, math.floor(share * len(ranked))))
+    splits += ["train"] * (len(ranked) - len(splits))
+    return dict(zip(ranked, splits, strict=True))
+
+
+def _split_by_manifest(rows: list[dict], manifest: Path) -> list[dict]:
+    """Rows that the manifest names, with its splits and speakers."""
+    needed = FIELDS[:4]
+    lines = read_csv(manifest, needed)
+    named = {os.path.normpath(line["path"]): line for line in lines}
+    kept = []
+    for row in rows:
+        line = named.get(row["path"])
+        if line is None:
+            continue
+        if line["split"] not in SPLITS:
+            raise InputError(
+                f"{manifest}: expected split train, valid or test, found "
+                f"{line['split']!r} for {row['path']}"
+            )
+        kept.append({**row, **{field: line[field] for field in needed}})
+    if len(kept) < len(rows):
+        logger.info(
+            "%s does not name %d files", manifest, len(rows) - len(kept)
+        )
+    return kept
+
+
+def _keep_listed_apart(
+    rows: list[dict], lists: dict[str, os.PathLike | None]
+) -> dict[str, set[str]]:
+    """Who is heard in a list that was given is not trained on. Returns these
+    groups for each kind."""
+    heard: dict[str, set[str]] = {"speech": set(), "noise": set()}
+    for split, path in lists.items():
+        mixtures = [] if path is None else read_csv(path, COLUMNS)
+        for kind in heard:
+            mine = [row for row in rows if row["kind"] == kind]
+            files = {os.path.normpath(line[kind]) for line in mixtures}
+            groups = {
+                row["speaker_or_class"] for row in mine if row["path"] in files
+            }
+            for row in mine:
+                if row["speaker_or_class"] in groups:
+                    row["split"] = split
+            heard[kind] |= groups
+    return heard
+
+
+def _check_splits(
+    rows: Sequence[dict], lists: dict[str, os.PathLike | None]
+) -> None:
+    """Speech and noise to train on, and to draw each missing list from."""
+    needed = ["train"] + [split for split, path in lists.items() if not path]
+    for kind in ("speech", "noise"):
+        for split in needed:
+            if not _select(rows, kind, split):
+                raise InputError(
+                    f"{kind}: expected files of split {split}, found none"
+                )
+
+
+def _select(rows: Sequence[dict], kind: str, split: str) -> list[dict]:
+    return [r for r in rows if r["kind"] == kind and r["split"] == split]
+
+
+def _read(
+    out: Path, root: Path, lists: dict[str, os.PathLike | None]
+) -> PreparedFolders:
+    """What `prepare_folders` has written."""
+    rows = read_csv(out / "files.csv", FIELDS)
+
+    def train(kind: str) -> list[tuple[str, str]]:
+        return [
+            (str(root / row["path"]), row["speaker_or_class"])
+            for row in _select(rows, kind, "train")
+        ]
+
+    return PreparedFolders(
+        speech=train("speech"),
+        noise=train("noise"),
+        rirs=[path for path, _ in train("rir")],
+        valid_list=Path(lists["valid"] or out / "valid.csv"),
+        test_list=Path(lists["test"] or out / "test.csv"),
+        data_folder=root,
+        bad=json.loads((out / "done.json").read_text("utf-8"))["bad"],
+    )

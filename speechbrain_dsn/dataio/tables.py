@@ -1,0 +1,110 @@
+"""Lists on disk: whole files appear at once, growing tables lose at most
+their last line.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from speechbrain_dsn.errors import InputError
+
+
+def write_text(path: os.PathLike, text: str) -> None:
+    """Writes under a temporary name, then renames: a crash leaves the old
+    file or none.
+
+    Arguments
+    ---------
+    path : path
+        Its folder is made if need be.
+    text : str
+        Written as UTF-8.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8", newline="")
+    os.replace(part, path)
+
+
+def write_csv(
+    path: os.PathLike, fields: Sequence[str], rows: Iterable[Mapping]
+) -> None:
+    """Writes a table with a header, at once.
+
+    Arguments
+    ---------
+    path : path
+        Its folder is made if need be.
+    fields : sequence of str
+        The columns.
+    rows : iterable of mapping
+        One value per column.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: os.PathLike, fields: Sequence[str]) -> list[dict]:
+    """Reads a table.
+
+    Arguments
+    ---------
+    path : path
+        CSV with a header, UTF-8.
+    fields : sequence of str
+        Columns that it must have.
+
+    Returns
+    -------
+    list of dict
+        One per row, columns beyond `fields` included.
+
+    Raises
+    ------
+    InputError
+        The file is missing or no text, or lacks a column.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            found = reader.fieldnames or []
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: no readable table ({error})") from None
+    absent = [field for field in fields if field not in found]
+    if absent:
+        raise InputError(f"{path}: lacks column {', '.join(absent)}")
+    return rows
+
+
+def append_row(path: os.PathLike, values: Sequence[object]) -> None:
+    """Adds a row and waits until it is on disk.
+
+    Arguments
+    ---------
+    path : path
+        The table, with its header; a line cut short by a crash is ended
+        first.
+    values : sequence
+        One per column.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        file.write(text.getvalue().encode())
+        file.flush()
+        os.fsync(file.fileno())
