@@ -8,6 +8,8 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -206,6 +208,31 @@ class MixtureSampler:
                 store[path] / 32768 for path in rirs if path in store
             )
         ]
+        self._settings = [
+            seed,
+            clip_seconds,
+            sample_rate,
+            snr_db,
+            level_dbfs,
+            reverb_probability,
+            speech_speeds,
+            noise_speeds,
+            second_noise_probability,
+            motion_probability,
+            gap_probability,
+            equalizer_db,
+            clean_probability,
+            clipping_probability,
+        ]
+
+    def fingerprint(self) -> str:
+        """A name for this stream of clips: it changes with the seed, the
+        settings, and the groups and lengths of the files, and stays when the
+        corpus moves to another folder."""
+        pools = [self._speech.pool.lengths(), self._noise.pool.lengths()]
+        rooms = [len(response) for response, _ in self._rooms]
+        text = json.dumps([self._settings, pools, rooms])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def batch(self, index: int, batch_size: int) -> Batch:
         """Clips number `index * batch_size` and following.

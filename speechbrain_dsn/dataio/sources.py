@@ -79,6 +79,11 @@ class Pool:
         seconds = {g: [store.seconds(p) for p in groups[g]] for g in groups}
         self._within = {g: _cumulative(seconds[g]) for g in groups}
         self._among = _cumulative([sum(seconds[g]) ** power for g in groups])
+        self._seconds = seconds
+
+    def lengths(self) -> list[list[float]]:
+        """Seconds of the files of every group, in the order of the draw."""
+        return list(self._seconds.values())
 
     def draw(self, rng: np.random.Generator) -> str:
         """A file of any group."""
