@@ -5,9 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
-# Two test workers share the machine, one thread each.
+# Test workers; each runs one thread.
 JOBS ?= 2
-export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test lint format clean help
 
@@ -21,6 +20,7 @@ help:
 demo: $(VENV)/installed
 	$(BIN)/speechbrain-dsn demo
 
+test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --cov
 

@@ -34,6 +34,6 @@ def no_network():
 
 
 @pytest.fixture(autouse=True)
-def seed():
+def same_random_numbers():
     """Every test draws the same random numbers, alone or in a crowd."""
     torch.manual_seed(0)
