@@ -1,0 +1,5 @@
+"""Export of speechbrain_dsn.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""

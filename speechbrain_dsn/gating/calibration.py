@@ -1,0 +1,106 @@
+"""From a budget to a bias on the logits.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechbrain_dsn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Which bias gives which mean activation on a calibration set.
+
+    Arguments
+    ---------
+    budgets : tuple of float
+        Mean activations, ascending from 0 to 1.
+    biases : tuple of float
+        The bias for each, ascending.
+
+    Example
+    -------
+    >>> calibration = Calibration.from_logits([-2.0, -1.0, 1.0, 2.0], steps=4)
+    >>> calibration.bias(0.5)
+    0.0
+    >>> calibration.bias(1.0) > 2
+    True
+    """
+
+    budgets: tuple[float, ...]
+    biases: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuses tables that are not a monotone map of 0..1."""
+        budgets, biases = np.array(self.budgets), np.array(self.biases)
+        if (
+            len(budgets) < 2
+            or budgets.shape != biases.shape
+            or not np.isfinite(budgets).all()
+            or not np.isfinite(biases).all()
+            or (np.diff(budgets) <= 0).any()
+            or (np.diff(biases) < 0).any()
+            or (budgets[0], budgets[-1]) != (0.0, 1.0)
+        ):
+            raise InputError(
+                "a calibration holds as many biases as budgets, both finite "
+                "and ascending, budgets from 0 to 1"
+            )
+
+    @classmethod
+    def from_logits(
+        cls, logits: Sequence[float] | np.ndarray, steps: int = 100
+    ) -> Calibration:
+        """The table of a set of frames, by quantiles of their logits.
+
+        Arguments
+        ---------
+        logits : sequence of float
+            What the policy said in every frame, without bias. Choose it on
+            valid, never on test.
+        steps : int
+            Steps of the table between 0 and 1.
+
+        Returns
+        -------
+        Calibration
+            At budget ``b``, a share ``b`` of these frames is open.
+        """
+        logits = np.asarray(logits, dtype=np.float64)
+        if not logits.size or not np.isfinite(logits).all():
+            raise InputError(
+                f"calibration needs finite logits, got {logits.size} values"
+            )
+        budgets = np.linspace(0, 1, steps + 1)
+        biases = 0.0 - np.quantile(logits, 1 - budgets)
+        # The ends hold for every input, not only for this set.
+        biases[0], biases[-1] = biases[0] - 1e4, biases[-1] + 1e4
+        return cls(tuple(budgets.tolist()), tuple(biases.tolist()))
+
+    def bias(self, budget: float) -> float:
+        """The bias for a budget.
+
+        Arguments
+        ---------
+        budget : float
+            Wanted mean activation in 0..1.
+
+        Returns
+        -------
+        float
+            To be added to the logits.
+        """
+        if not 0 <= budget <= 1:
+            raise InputError(f"a budget lies in 0..1, got {budget}")
+        last = len(self.budgets) - 2
+        inner = slice(1, last + 1) if last > 1 else slice(None)
+        if budget in (0.0, 1.0):
+            return self.biases[0 if budget == 0 else -1]
+        return float(np.interp(budget, self.budgets[inner], self.biases[inner]))

@@ -1,0 +1,5 @@
+"""Inference of speechbrain_dsn.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""

@@ -1,0 +1,5 @@
+"""Lobes of speechbrain_dsn.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""

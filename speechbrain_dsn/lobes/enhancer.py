@@ -1,0 +1,229 @@
+"""From waveform to waveform around a lobe that predicts a mask.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speechbrain_dsn.cost import CostReport, Decision
+from speechbrain_dsn.processing import STFT
+from speechbrain_dsn.processing.stft import STFTContext
+
+
+@dataclass
+class EnhancerContext:
+    """State of a batch of streams.
+
+    Arguments
+    ---------
+    stft : STFTContext
+        Analysis and synthesis.
+    lobe : object
+        The lobe's own context.
+    """
+
+    stft: STFTContext
+    lobe: Any
+
+
+class SpectralEnhancer(nn.Module):
+    """STFT, power compression, a mask lobe, and back.
+
+    The mask acts on the compressed magnitude and the phase is the noisy
+    one: ``S = (|X|^c M)^(1/c) e^{j arg X} = X M^(1/c)`` (FTF-Net, arXiv
+    2505.21057: c = 0.3, STFT 512 / 256 at 16 kHz).
+
+    Arguments
+    ---------
+    lobe : torch.nn.Module
+        Compressed magnitude ``[B, T, bins]`` to mask, or to ``(mask,
+        Decision)``.
+    sample_rate : int
+        Samples per second.
+    n_fft : int
+        STFT length in samples.
+    hop : int
+        STFT hop in samples.
+    compression : float
+        Exponent ``c``.
+
+    Example
+    -------
+    >>> from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet
+    >>> enhancer = SpectralEnhancer(DynamicFTFNet()).eval()
+    >>> wav, decision = enhancer(torch.randn(2, 4000))
+    >>> wav.shape, decision.values.shape
+    (torch.Size([2, 4000]), torch.Size([2, 17, 1]))
+    """
+
+    def __init__(
+        self,
+        lobe: nn.Module,
+        sample_rate: int = 16000,
+        n_fft: int = 512,
+        hop: int = 256,
+        compression: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.lobe = lobe
+        self.stft = STFT(n_fft, hop)
+        self.sample_rate, self.compression = sample_rate, compression
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the lobe decides."""
+        return bool(self.lobe.report().cost.gated) and hasattr(
+            self.lobe, "policy"
+        )
+
+    @property
+    def hop(self) -> int:
+        """Samples that a stream advances by."""
+        return self.stft.hop
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the output of a stream lags behind its input.
+
+        With the hop that has to be collected first, the latency is ``delay +
+        hop`` samples: one STFT window.
+        """
+        return self.stft.overlap
+
+    def forward(
+        self, wav: Tensor, lengths: Tensor | None = None, **decide
+    ) -> tuple[Tensor, Decision | None]:
+        """Enhances whole signals, computing everything and masking.
+
+        Arguments
+        ---------
+        wav : Tensor
+            ``[B, samples]``.
+        lengths : Tensor, optional
+            Valid samples per item ``[B]``.
+        **decide
+            Passed to a lobe that decides: gate, bias, noise.
+
+        Returns
+        -------
+        tuple
+            Estimate ``[B, samples]``, and the :class:`Decision` or None for
+            a static lobe.
+        """
+        spectrum = self.stft(wav)
+        frames = None
+        if lengths is not None:
+            frames = -(-(lengths + self.stft.overlap) // self.stft.hop)
+        magnitude = self.compress(spectrum)
+        if self.dynamic:
+            mask, decision = self.lobe(magnitude, lengths=frames, **decide)
+        else:
+            mask, decision = self.lobe(magnitude, **decide), None
+        estimate = self.stft.inverse(self.apply(spectrum, mask), wav.size(1))
+        return estimate, decision
+
+    def compress(self, spectrum: Tensor) -> Tensor:
+        """The lobe's input.
+
+        Arguments
+        ---------
+        spectrum : Tensor
+            Complex ``[B, T, bins]``.
+
+        Returns
+        -------
+        Tensor
+            ``|X|^c``.
+        """
+        return spectrum.abs() ** self.compression
+
+    def apply(self, spectrum: Tensor, mask: Tensor) -> Tensor:
+        """The masked spectrum.
+
+        Arguments
+        ---------
+        spectrum : Tensor
+            Complex ``[B, T, bins]``.
+        mask : Tensor
+            For the compressed magnitude ``[B, T, bins]``.
+
+        Returns
+        -------
+        Tensor
+            Complex ``[B, T, bins]``.
+        """
+        return spectrum * mask ** (1 / self.compression)
+
+    def make_streaming_context(
+        self,
+        batch_size: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> EnhancerContext:
+        """The state at the start of a stream.
+
+        Arguments
+        ---------
+        batch_size : int
+            Streams.
+        device : torch.device, optional
+            Where the state lives.
+        dtype : torch.dtype, optional
+            Its type.
+
+        Returns
+        -------
+        EnhancerContext
+            Silence.
+        """
+        return EnhancerContext(
+            self.stft.make_streaming_context(batch_size, device, dtype),
+            self.lobe.make_streaming_context(batch_size, device, dtype),
+        )
+
+    def forward_streaming(
+        self, wav: Tensor, context: EnhancerContext, **decide
+    ) -> tuple[Tensor, Decision | None]:
+        """Enhances whole hops, skipping what is closed.
+
+        Arguments
+        ---------
+        wav : Tensor
+            ``[B, n * hop]`` new samples.
+        context : EnhancerContext
+            Updated in place.
+        **decide
+            Passed to a lobe that decides: gate, bias.
+
+        Returns
+        -------
+        tuple
+            ``[B, n * hop]``, one STFT overlap behind the input, and the
+            :class:`Decision` or None for a static lobe.
+        """
+        spectrum = self.stft.analyse_streaming(wav, context.stft)
+        out = self.lobe.forward_streaming(
+            self.compress(spectrum), context.lobe, **decide
+        )
+        mask, decision = out if self.dynamic else (out, None)
+        wav = self.stft.synthesise_streaming(
+            self.apply(spectrum, mask), context.stft
+        )
+        return wav, decision
+
+    def report(self) -> CostReport:
+        """Cost of one frame, layer by layer; the STFT does not count.
+
+        Returns
+        -------
+        CostReport
+            The lobe's.
+        """
+        return self.lobe.report()

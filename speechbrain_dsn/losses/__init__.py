@@ -1,0 +1,19 @@
+"""What is paid: signal losses and complexity losses.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from speechbrain_dsn.losses.complexity import (
+    budget_hinge,
+    budget_pull,
+    metric_target,
+)
+from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
+
+__all__ = [
+    "MultiResolutionCompressedLoss",
+    "budget_hinge",
+    "budget_pull",
+    "metric_target",
+]

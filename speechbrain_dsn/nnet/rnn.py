@@ -1,0 +1,424 @@
+"""Grouped GRUs with static and dynamic groups.
+
+Both layers keep their weights as ``[directions, groups, ...]`` and run all
+groups in one batched product (:mod:`speechbrain_dsn.nnet.scan`).
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.masking import bucketed, mask_channels
+from speechbrain_dsn.nnet.scan import gru_scan, gru_steps
+
+
+class _GroupedGRU(nn.Module):
+    """Weights of ``directions x groups`` GRUs of equal size."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        input_size: int,
+        groups: int,
+        static_groups: int | None,
+        directions: int,
+    ) -> None:
+        super().__init__()
+        if input_size % groups or hidden_size % groups:
+            raise ValueError(
+                f"{groups} groups do not divide input {input_size} and "
+                f"hidden {hidden_size}"
+            )
+        self.groups, self.directions = groups, directions
+        self.static_groups = groups if static_groups is None else static_groups
+        if not 0 < self.static_groups <= groups:
+            raise ValueError(
+                f"static_groups must be 1..{groups}, got {static_groups}"
+            )
+        self.inputs, self.hidden = input_size // groups, hidden_size // groups
+        rows = 3 * self.hidden
+        lead = (directions, groups, rows)
+        self.weight_ih = nn.Parameter(torch.empty(*lead, self.inputs))
+        self.weight_hh = nn.Parameter(torch.empty(*lead, self.hidden))
+        self.bias_ih = nn.Parameter(torch.empty(lead))
+        self.bias_hh = nn.Parameter(torch.empty(lead))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights as ``torch.nn.GRU`` does."""
+        bound = self.hidden**-0.5
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def _weights(self, direction: int, groups: int) -> tuple[Tensor, ...]:
+        return (
+            self.weight_ih[direction, :groups],
+            self.weight_hh[direction, :groups],
+            self.bias_ih[direction, :groups],
+            self.bias_hh[direction, :groups],
+        )
+
+    def _group_macs(self) -> tuple[int, int]:
+        """Input-to-hidden and hidden-to-hidden MACs of one group's step."""
+        rows = 3 * self.hidden * self.directions
+        return rows * self.inputs, rows * self.hidden
+
+    def _dense(self, groups: int) -> nn.ModuleList:
+        """``torch.nn.GRU`` modules with copies of the leading groups."""
+        dense = nn.ModuleList()
+        for group in range(groups):
+            gru = nn.GRU(
+                self.inputs,
+                self.hidden,
+                batch_first=True,
+                bidirectional=self.directions == 2,
+            ).to(self.weight_ih)
+            for direction in range(self.directions):
+                suffix = "l0_reverse" if direction else "l0"
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                    source = getattr(self, name)[direction, group]
+                    getattr(gru, f"{name}_{suffix}").data.copy_(source)
+            dense.append(gru)
+        return dense
+
+
+class FrequencyGRU(_GroupedGRU):
+    """Bidirectional grouped GRU over the bins of one frame.
+
+    No state crosses frames, so a closed frame leaves out the dynamic groups
+    altogether (MGT-DSN, arXiv 2510.11395: of the four groups of FTF-Net two
+    are static). Output channels are ordered group by group, forward then
+    backward direction within each, so those of the static groups lead.
+
+    Arguments
+    ---------
+    hidden_size : int
+        Units of all groups together, per direction.
+    input_size : int
+        Input channels.
+    groups : int
+        Groups; group ``k`` reads the ``k``-th part of the channels.
+    static_groups : int, optional
+        Leading groups that run in every frame, all by default.
+
+    Example
+    -------
+    >>> gru = FrequencyGRU(64, 64, groups=4, static_groups=2)
+    >>> gru(torch.randn(2, 10, 31, 64), torch.ones(2, 10)).shape
+    torch.Size([2, 10, 31, 128])
+    >>> gru.macs(31)
+    MacCount(fixed=190464, gated=(190464,))
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        input_size: int,
+        groups: int,
+        static_groups: int | None = None,
+    ) -> None:
+        super().__init__(hidden_size, input_size, groups, static_groups, 2)
+
+    @property
+    def static_channels(self) -> int:
+        """Leading output channels that a closed frame computes."""
+        return 2 * self.hidden * self.static_groups
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Computes all groups and masks, for training.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, F, C]``.
+        gate : Tensor, optional
+            ``[B, T]`` in 0..1, soft or hard; open by default.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, F, 2 * hidden_size]``.
+        """
+        y = self.branch(x.flatten(0, 1), True).unflatten(0, x.shape[:2])
+        return mask_channels(y, gate, self.static_channels)
+
+    def branch(self, x: Tensor, is_open: bool) -> Tensor:
+        """Runs all groups, or the static ones.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[N, F, C]``, one row per frame; the closed branch reads leading
+            channels only.
+        is_open : bool
+            Which branch.
+
+        Returns
+        -------
+        Tensor
+            ``[N, F, 2 * hidden_size]``, or the static channels when closed.
+        """
+        groups = self.groups if is_open else self.static_groups
+        n, bins, _ = x.shape
+        x = x[..., : groups * self.inputs].view(n, bins, groups, self.inputs)
+        x = x.permute(1, 2, 3, 0).contiguous()
+        sides = [
+            gru_scan(x, *self._weights(direction, groups), None, direction == 1)
+            for direction in range(2)
+        ]
+        return torch.stack(sides, 2).permute(4, 0, 1, 2, 3).flatten(2)
+
+    def forward_skipping(self, x: Tensor, is_open: Tensor) -> Tensor:
+        """Runs each frame through its own branch.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, F, C]``.
+        is_open : Tensor
+            Booleans ``[B, T]``.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, F, 2 * hidden_size]``.
+        """
+        channels = 2 * self.hidden * self.groups
+        return bucketed(self.branch, x, is_open, channels)
+
+    def slice_to(self, is_open: bool) -> nn.ModuleList:
+        """One ``torch.nn.GRU`` per group of the branch, with copies.
+
+        Arguments
+        ---------
+        is_open : bool
+            Which branch.
+
+        Returns
+        -------
+        torch.nn.ModuleList
+            Bidirectional GRUs over ``[N, F, inputs]``.
+        """
+        return self._dense(self.groups if is_open else self.static_groups)
+
+    def macs(self, bins: int) -> MacCount:
+        """Cost of one frame.
+
+        Arguments
+        ---------
+        bins : int
+            Steps per frame.
+
+        Returns
+        -------
+        MacCount
+            Static groups fixed, dynamic groups gated.
+        """
+        group = bins * sum(self._group_macs())
+        dynamic = self.groups - self.static_groups
+        return MacCount(group * self.static_groups, (group * dynamic,))
+
+
+@dataclass
+class GRUContext:
+    """The state of a :class:`TimeGRU`.
+
+    Arguments
+    ---------
+    hidden : Tensor
+        ``[G, H, B * F]``, zeros at the start of a stream.
+    """
+
+    hidden: Tensor
+
+
+class TimeGRU(_GroupedGRU):
+    """Unidirectional grouped GRU over frames, one sequence per bin.
+
+    In a closed frame the dynamic groups get no input, ``a = g W_x x + b_x +
+    W_h h + b_h`` for r, z and n, but their hidden state goes on: MGT-DSN
+    (arXiv 2510.11395) prunes the input-to-hidden path only, and the state is
+    neither frozen nor reset. That both biases stay is our choice.
+
+    Arguments
+    ---------
+    hidden_size : int
+        Units of all groups together.
+    input_size : int
+        Input channels.
+    groups : int
+        Groups; group ``k`` reads the ``k``-th part of the channels.
+    static_groups : int, optional
+        Leading groups whose input is read in every frame, all by default.
+
+    Example
+    -------
+    >>> gru = TimeGRU(64, 64, groups=4, static_groups=2)
+    >>> gru(torch.randn(2, 10, 31, 64), torch.ones(2, 10)).shape
+    torch.Size([2, 10, 31, 64])
+    >>> gru.macs(31)
+    MacCount(fixed=142848, gated=(47616,))
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        input_size: int,
+        groups: int,
+        static_groups: int | None = None,
+    ) -> None:
+        super().__init__(hidden_size, input_size, groups, static_groups, 1)
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Computes everything and masks the input, for training.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, F, C]``.
+        gate : Tensor, optional
+            ``[B, T]`` in 0..1, soft or hard; open by default.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, F, hidden_size]``.
+        """
+        x = mask_channels(x, gate, self.static_groups * self.inputs)
+        return self._unpack(
+            gru_scan(self._pack(x), *self._weights(0, self.groups)), x
+        )
+
+    def make_streaming_context(
+        self,
+        batch_size: int,
+        bins: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> GRUContext:
+        """The state at the start of a stream.
+
+        Arguments
+        ---------
+        batch_size : int
+            Streams.
+        bins : int
+            Sequences per stream.
+        device : torch.device, optional
+            Where the state lives.
+        dtype : torch.dtype, optional
+            Its type.
+
+        Returns
+        -------
+        GRUContext
+            Zeros.
+        """
+        shape = (self.groups, self.hidden, batch_size * bins)
+        return GRUContext(torch.zeros(shape, device=device, dtype=dtype))
+
+    def forward_streaming(
+        self, x: Tensor, context: GRUContext, is_open: Tensor | None = None
+    ) -> Tensor:
+        """Any number of frames; closed ones skip the dynamic input product.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, F, C]``.
+        context : GRUContext
+            Updated in place.
+        is_open : Tensor, optional
+            Booleans ``[B, T]``; open by default.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, F, hidden_size]``.
+        """
+        if is_open is None:
+            is_open = x.new_ones(x.shape[:2], dtype=torch.bool)
+        projected = self._project(x, is_open)
+        _, w_hh, _, b_hh = self._weights(0, self.groups)
+        states = gru_steps(projected, w_hh, b_hh, context.hidden)
+        context.hidden = states[-1]
+        return self._unpack(states, x)
+
+    def _project(self, x: Tensor, is_open: Tensor) -> Tensor:
+        """``W_x x + b_x`` as ``[T, G, 3 H, B F]``, open frames only where
+        the group is dynamic."""
+        w_ih, b_ih = self.weight_ih[0], self.bias_ih[0].unsqueeze(-1)
+        batch, time, bins, _ = x.shape
+        packed = self._pack(x)
+        static = self.static_groups
+        fixed = packed[:, :static]
+        result = b_ih.expand(time, -1, -1, batch * bins).contiguous()
+        result[:, :static] += torch.matmul(w_ih[:static], fixed)
+        if static < self.groups and bool(is_open.any()):
+            # Dynamic groups: gather open frames, [open, groups, inputs, F].
+            rows = packed[:, static:].unflatten(-1, (batch, bins))
+            rows = rows.permute(0, 3, 1, 2, 4)[is_open.t()]
+            view = result[:, static:].unflatten(-1, (batch, bins))
+            view = view.permute(0, 3, 1, 2, 4)
+            view[is_open.t()] += torch.matmul(w_ih[static:], rows)
+        return result
+
+    def _pack(self, x: Tensor) -> Tensor:
+        """``[B, T, F, C]`` to ``[T, G, inputs, B F]``."""
+        batch, time, bins, _ = x.shape
+        x = x.view(batch, time, bins, self.groups, self.inputs)
+        x = x.permute(1, 3, 4, 0, 2)
+        return x.reshape(time, self.groups, self.inputs, batch * bins)
+
+    def _unpack(self, states: Tensor, like: Tensor) -> Tensor:
+        """``[T, G, H, B F]`` to ``[B, T, F, G H]``."""
+        batch, _, bins, _ = like.shape
+        states = states.unflatten(-1, (batch, bins))
+        return states.permute(3, 0, 4, 1, 2).flatten(3)
+
+    def slice_to(self, is_open: bool) -> nn.ModuleList:
+        """One ``torch.nn.GRU`` per group, with copies.
+
+        A closed frame still runs every group, so both branches need all of
+        them; closed, the dynamic ones are to be fed zeros.
+
+        Arguments
+        ---------
+        is_open : bool
+            Which branch.
+
+        Returns
+        -------
+        torch.nn.ModuleList
+            GRUs over ``[N, T, inputs]``.
+        """
+        dense = self._dense(self.groups)
+        if not is_open:
+            for gru in dense[self.static_groups :]:
+                gru.weight_ih_l0.data.zero_()
+        return dense
+
+    def macs(self, bins: int) -> MacCount:
+        """Cost of one frame.
+
+        Arguments
+        ---------
+        bins : int
+            Sequences.
+
+        Returns
+        -------
+        MacCount
+            Gated is the input-to-hidden path of the dynamic groups.
+        """
+        to_hidden, recurrent = self._group_macs()
+        dynamic = self.groups - self.static_groups
+        fixed = self.static_groups * to_hidden + self.groups * recurrent
+        return MacCount(bins * fixed, (bins * dynamic * to_hidden,))

@@ -1,0 +1,5 @@
+"""Pretrained of speechbrain_dsn.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""

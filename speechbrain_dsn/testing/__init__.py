@@ -1,0 +1,5 @@
+"""Testing of speechbrain_dsn.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""

@@ -1,0 +1,174 @@
+"""A Brain for networks that decide.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import speechbrain as sb
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from speechbrain_dsn.cost import Decision, MacCount
+from speechbrain_dsn.dataio.mixing import Batch
+from speechbrain_dsn.gating import random_gate
+from speechbrain_dsn.losses import budget_hinge, budget_pull, metric_target
+from speechbrain_dsn.training.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+
+class DynamicBrain(sb.Brain):
+    """Trains an enhancer, static or dynamic, by a plan of stages.
+
+    ``modules.enhancer`` maps ``[B, samples]`` to ``(estimate, Decision or
+    None)``. Needs in ``hparams``: ``plan`` (:class:`StagePlan`),
+    ``signal_loss``, ``batches_per_epoch``, ``lr``, ``policy_lr``,
+    ``epoch_counter``, ``train_logger``, and for a net that decides the
+    complexity loss: ``gate_weight``, ``gate_loss`` (``hinge`` or ``pull``),
+    ``gate_target`` (a ratio, or ``metric``), ``metric_scale``.
+    """
+
+    def init_optimizers(self) -> None:
+        """Two optimizers: SpeechBrain clips the first parameter group of
+        each, so a policy in a second group would never be clipped."""
+        policy, rest = [], []
+        for name, parameter in self.modules.named_parameters():
+            (policy if ".policy." in name else rest).append(parameter)
+        self.optimizers_dict = {"network": self.opt_class(rest)}
+        if policy:
+            self.optimizers_dict["policy"] = self.opt_class(policy)
+        if self.checkpointer is not None:
+            for name, optimizer in self.optimizers_dict.items():
+                self.checkpointer.add_recoverable(f"opt_{name}", optimizer)
+
+    def on_stage_start(self, stage: sb.Stage, epoch: int | None = None) -> None:
+        """Notes where in the plan this epoch lies, and clears statistics."""
+        self.epoch = epoch
+        if stage == sb.Stage.TRAIN:
+            self.gates = self.hparams.plan.stage(epoch).gates
+            self.sums: dict[str, float] = {}
+        elif stage == sb.Stage.VALID:
+            self.validation = Validation(self.cost)
+
+    @property
+    def enhancer(self) -> torch.nn.Module:
+        """The network without the wrapper of DDP."""
+        module = self.modules.enhancer
+        return getattr(module, "module", module)
+
+    @property
+    def cost(self) -> MacCount:
+        """Cost of one frame."""
+        return self.enhancer.report().cost
+
+    def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
+        """Sets the learning rates of this step."""
+        rate = self._plan(self.hparams.plan.rate)
+        for name, optimizer in self.optimizers_dict.items():
+            peak = getattr(
+                self.hparams, "policy_lr" if name == "policy" else "lr"
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = peak * rate
+
+    def _plan(self, function) -> Any:
+        steps = self.hparams.batches_per_epoch
+        return function(self.epoch, self.step - 1, steps)
+
+    def compute_forward(
+        self, batch: Batch, stage: sb.Stage
+    ) -> tuple[Tensor, Decision | None]:
+        """Enhances a batch, with the gates of the current stage."""
+        noisy = batch.noisy.to(self.device)
+        decide: dict[str, Any] = {}
+        if self.enhancer.dynamic and stage == sb.Stage.TRAIN:
+            decide = self._gates(noisy)
+        return self.modules.enhancer(noisy, **decide)
+
+    def _gates(self, noisy: Tensor) -> dict[str, Any]:
+        """What the enhancer is told about its gates while training."""
+        if self.gates == "policy":
+            # The noise fades, so that what is trained ends as what will be
+            # run: gates without noise.
+            done = self._plan(self.hparams.plan.progress)
+            first, last = self.hparams.gumbel_noise
+            return {"noise": first + (last - first) * done}
+        shape = len(noisy), self.enhancer.stft.frames(noisy.size(1))
+        if self.gates == "open":
+            return {"gate": torch.ones(shape, device=self.device)}
+        generator = torch.Generator().manual_seed(
+            self.hparams.seed + 1_000_003 * self.optimizer_step
+        )
+        return {"gate": random_gate(*shape, generator).to(self.device)}
+
+    def compute_objectives(
+        self,
+        predictions: tuple[Tensor, Decision | None],
+        batch: Batch,
+        stage: sb.Stage,
+    ) -> Tensor:
+        """Signal loss, plus the price of the gates that the policy opened."""
+        estimate, decision = predictions
+        clean = batch.clean.to(self.device)
+        loss = self.hparams.signal_loss(estimate, clean).mean()
+        if stage != sb.Stage.TRAIN:
+            self.validation.add(self.enhancer, batch, estimate, decision)
+            return loss
+        self._note("signal", loss)
+        if decision is not None and self.gates == "policy":
+            loss = loss + self._gate_loss(decision, batch)
+        return loss
+
+    def _gate_loss(self, decision: Decision, batch: Batch) -> Tensor:
+        """What the policy pays, and what its use is."""
+        usage = decision.usage().mean(1)
+        target = self.hparams.gate_target
+        if target == "metric":
+            if batch.ovrl is None:
+                raise ValueError("gate_target: metric needs OVRL of each clip")
+            quality = batch.ovrl.to(usage)
+            target = metric_target(quality, self.hparams.metric_scale)
+        price = (
+            budget_pull if self.hparams.gate_loss == "pull" else budget_hinge
+        )
+        loss = self.hparams.gate_weight * price(usage, target).mean()
+        self._note("usage", usage.mean())
+        self._note("gate", loss)
+        return loss
+
+    def _note(self, name: str, value: Tensor) -> None:
+        """Adds to the epoch's mean of a statistic."""
+        self.sums[name] = self.sums.get(name, 0.0) + float(value.detach())
+
+    def on_stage_end(
+        self, stage: sb.Stage, stage_loss: float, epoch: int | None = None
+    ) -> None:
+        """Logs the epoch and saves a checkpoint."""
+        if stage == sb.Stage.TRAIN:
+            steps = max(self.step, 1)
+            self.train_stats = {k: v / steps for k, v in self.sums.items()}
+            return
+        scores = self.validation.summary()
+        scores["loss"] = stage_loss
+        self.hparams.train_logger.log_stats(
+            {"epoch": epoch, "gates": self.gates},
+            train_stats=self.train_stats,
+            valid_stats=scores,
+        )
+        if epoch == self.hparams.snapshot_epoch:
+            save_file(
+                self.enhancer.state_dict(),
+                f"{self.hparams.output_folder}/epoch{epoch}.safetensors",
+            )
+        if self.checkpointer is not None:
+            self.checkpointer.save_and_keep_only(
+                meta={"epoch": epoch, "gates": self.gates, **scores},
+                num_to_keep=self.hparams.checkpoints_to_keep,
+                keep_recent=True,
+            )
