@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechbrain_dsn.dataio import folders
+from speechbrain_dsn.dataio import folders, splits
 from speechbrain_dsn.dataio.fixed import SNRS_DB, draw_fixed_list
 from speechbrain_dsn.dataio.folders import prepare_folders
 from speechbrain_dsn.dataio.mixing import MixtureSampler
@@ -51,13 +51,13 @@ def places(mixtures):
 def test_splits_share_no_speaker_and_no_kind_of_noise(data):
     got = prepare(data, rir_folder=data / "rir")
     assert (len(got.valid()), len(got.test())) == (7, 13)
-    splits = [{speaker for _, speaker in got.speech}]
+    voices = [{speaker for _, speaker in got.speech}]
     noises = [{kind for _, kind in got.noise}]
     for mixtures in (got.valid(), got.test()):
-        voices, disturbers = places(mixtures)
-        splits.append({path.parts[-3] for path in voices})
+        speech, disturbers = places(mixtures)
+        voices.append({path.parts[-3] for path in speech})
         noises.append({path.parts[-2] for path in disturbers})
-    for groups, total in ((splits, 6), (noises, 4)):
+    for groups, total in ((voices, 6), (noises, 4)):
         assert all(groups)
         assert sum(map(len, groups)) == len(set.union(*groups)) == total
     assert [path.endswith("hall.wav") for path in got.rirs] == [True]
@@ -174,10 +174,10 @@ def test_bad_input_is_named(data):
 )
 def test_no_split_is_ever_empty(names, shares):
     shares = dict(zip(("valid", "test"), shares, strict=True))
-    splits = folders.assign_splits(names, shares)
-    assert set(splits) == names
-    assert set(splits.values()) == {"train", "valid", "test"}
-    assert splits == folders.assign_splits(sorted(names), shares)
+    assigned = splits.assign_splits(names, shares)
+    assert set(assigned) == names
+    assert set(assigned.values()) == {"train", "valid", "test"}
+    assert assigned == splits.assign_splits(sorted(names), shares)
 
 
 def test_drawn_list_is_balanced():

@@ -9,12 +9,8 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
-import hashlib
-import json
 import logging
-import math
 import os
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +23,24 @@ from speechbrain_dsn.dataio.fixed import (
     draw_fixed_list,
     load_fixed_list,
 )
-from speechbrain_dsn.dataio.tables import read_csv, write_csv, write_text
+from speechbrain_dsn.dataio.splits import (
+    check_splits,
+    keep_listed_apart,
+    name_groups,
+    select,
+    split_by_group,
+    split_by_manifest,
+)
+from speechbrain_dsn.dataio.tables import (
+    fingerprint,
+    is_done,
+    mark_done,
+    read_csv,
+    read_done,
+    write_csv,
+)
 from speechbrain_dsn.errors import InputError
 
-SPLITS = ("train", "valid", "test")
 FIELDS = ("path", "kind", "split", "speaker_or_class", "seconds")
 
 logger = logging.getLogger(__name__)
@@ -106,9 +116,10 @@ def prepare_folders(
         `manifest.csv` beside the speech folder, where it exists. Files
         outside the folders given here are ignored.
     valid_list, test_list : path, optional
-        Fixed mixtures with paths relative to the manifest's folder. By
-        default `enhance_valid.csv` and `enhance_test.csv` beside a
-        manifest, where they exist; else lists are drawn.
+        Fixed mixtures with paths relative to the manifest's folder (to the
+        folder round speech and noise if there is none). By default
+        `enhance_valid.csv` and `enhance_test.csv` beside a manifest, where
+        they exist; else lists are drawn.
     shares : tuple of float
         Share of the speakers (and kinds of noise) for valid and test, at
         least one each; which ones, depends on a hash of their names.
@@ -169,31 +180,29 @@ def prepare_folders(
         kind: [str(path) for path in collect_audio([folder])]
         for kind, folder in folders.items()
     }
-    key = _fingerprint(
-        found, manifest, lists, shares, counts, max_seconds, seed
-    )
-    if not _is_done(out, key, lists):
+    files = sum(found.values(), []) + [manifest, *lists.values()]
+    settings = [str(root), shares, counts, max_seconds, seed]
+    key = fingerprint([file for file in files if file], settings)
+    drawn = [f"{split}.csv" for split, path in lists.items() if path is None]
+    if not is_done(out, key, ["files.csv", *drawn]):
         rows, bad = _scan(found, root)
         if manifest is None:
-            _name_groups(rows, folders, root)
-            _split(rows, lists, shares)
+            name_groups(rows, folders, root)
+            split_by_group(rows, lists, shares)
         else:
-            rows = _split_by_manifest(rows, Path(manifest))
-            _keep_listed_apart(rows, lists)
-        _check_splits(rows, lists)
+            rows = split_by_manifest(rows, Path(manifest))
+            keep_listed_apart(rows, lists)
+        check_splits(rows, lists)
         write_csv(out / "files.csv", FIELDS, rows)
-        for split, count in zip(("valid", "test"), counts, strict=True):
+        for split, count in zip(lists, counts, strict=True):
             if lists[split] is None:
+                voices = select(rows, "speech", split)
+                noises = select(rows, "noise", split)
                 mixtures = draw_fixed_list(
-                    _select(rows, "speech", split),
-                    _select(rows, "noise", split),
-                    split,
-                    count,
-                    seed,
-                    max_seconds,
+                    voices, noises, split, count, seed, max_seconds
                 )
                 write_csv(out / f"{split}.csv", COLUMNS, mixtures)
-        write_text(out / "done.json", json.dumps({"key": key, "bad": bad}))
+        mark_done(out, key, bad)
     return _read(out, root, lists)
 
 
@@ -206,27 +215,6 @@ def _given_or_found(
     if not Path(given).is_file():
         raise InputError(f"{given}: no such file")
     return given
-
-
-def _fingerprint(found: dict[str, list[str]], *settings: object) -> str:
-    """Changes when a file comes, goes or changes its size, and with every
-    argument."""
-    digest = hashlib.sha256(repr(settings).encode())
-    lists = [p for p in (settings[0], *settings[1].values()) if p]
-    for path in sum(found.values(), []) + lists:
-        digest.update(f"{path}\0{os.stat(path).st_size}\n".encode())
-    return digest.hexdigest()
-
-
-def _is_done(out: Path, key: str, lists: dict) -> bool:
-    """Whether the lists of exactly this call have been written."""
-    drawn = [f"{split}.csv" for split, path in lists.items() if path is None]
-    try:
-        done = json.loads((out / "done.json").read_text("utf-8"))["key"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    written = all((out / name).is_file() for name in ["files.csv", *drawn])
-    return done == key and written
 
 
 def _scan(
@@ -251,149 +239,6 @@ def _scan(
     return rows, bad
 
 
-def _name_groups(
-    rows: list[dict], folders: dict[str, Path], root: Path
-) -> None:
-    """The unit that is never split: the folder below its kind's folder, or,
-    where these are too few, the file."""
-    for kind in ("speech", "noise"):
-        mine = [row for row in rows if row["kind"] == kind]
-        for row in mine:
-            inside = (root / row["path"]).relative_to(folders[kind])
-            row["speaker_or_class"] = inside.parts[0]
-        folder_count = len({row["speaker_or_class"] for row in mine})
-        if folder_count < len(SPLITS):
-            logger.warning(
-                "%s: %d folder(s), too few to split; files are split instead",
-                kind,
-                folder_count,
-            )
-            for row in mine:
-                row["speaker_or_class"] = row["path"]
-
-
-def _split(
-    rows: list[dict],
-    lists: dict[str, os.PathLike | None],
-    shares: Sequence[float],
-) -> None:
-    """Assigns whole groups; a split that has a list needs no others."""
-    heard = _keep_listed_apart(rows, lists)
-    wanted = {
-        split: share
-        for (split, path), share in zip(lists.items(), shares, strict=True)
-        if path is None
-    }
-    for kind in ("speech", "noise"):
-        mine = [row for row in rows if row["kind"] == kind]
-        names = {row["speaker_or_class"] for row in mine} - heard[kind]
-        if len(names) <= len(wanted):
-            raise InputError(
-                f"{kind}: expected {len(wanted) + 1} files or more for "
-                f"{', '.join(['train', *wanted])}, found {len(names)}"
-            )
-        splits = assign_splits(names, wanted)
-        for row in mine:
-            row["split"] = splits.get(row["speaker_or_class"], row["split"])
-
-
-def assign_splits(
-    names: Collection[str], shares: dict[str, float]
-) -> dict[str, str]:
-    """Gives every name a split; a hash of the name decides, so that a new
-    speaker moves few others.
-
-    Arguments
-    ---------
-    names : collection of str
-        More than there are shares.
-    shares : dict
-        Split -> share of the names; at least one name each. The rest, at
-        least one too, is for training.
-
-    Returns
-    -------
-    dict
-        Name -> split.
-
-    Example
-    -------
-    >>> splits = assign_splits("abcdefghij", {"valid": 0.2, "test": 0.3})
-    >>> [list(splits.values()).count(s) for s in ("train", "valid", "test")]
-    [5, 2, 3]
-    """
-    ranked = sorted(
-        names, key=lambda name: hashlib.sha256(name.encode()).digest()
-    )
-    most = (len(ranked) - 1) // max(1, len(shares))
-    splits = []
-    for split, share in shares.items():
-        splits += [split] * min(most, max(1, math.floor(share * len(ranked))))
-    splits += ["train"] * (len(ranked) - len(splits))
-    return dict(zip(ranked, splits, strict=True))
-
-
-def _split_by_manifest(rows: list[dict], manifest: Path) -> list[dict]:
-    """Rows that the manifest names, with its splits and speakers."""
-    needed = FIELDS[:4]
-    lines = read_csv(manifest, needed)
-    named = {os.path.normpath(line["path"]): line for line in lines}
-    kept = []
-    for row in rows:
-        line = named.get(row["path"])
-        if line is None:
-            continue
-        if line["split"] not in SPLITS:
-            raise InputError(
-                f"{manifest}: expected split train, valid or test, found "
-                f"{line['split']!r} for {row['path']}"
-            )
-        kept.append({**row, **{field: line[field] for field in needed}})
-    if len(kept) < len(rows):
-        logger.info(
-            "%s does not name %d files", manifest, len(rows) - len(kept)
-        )
-    return kept
-
-
-def _keep_listed_apart(
-    rows: list[dict], lists: dict[str, os.PathLike | None]
-) -> dict[str, set[str]]:
-    """Who is heard in a list that was given is not trained on. Returns these
-    groups for each kind."""
-    heard: dict[str, set[str]] = {"speech": set(), "noise": set()}
-    for split, path in lists.items():
-        mixtures = [] if path is None else read_csv(path, COLUMNS)
-        for kind in heard:
-            mine = [row for row in rows if row["kind"] == kind]
-            files = {os.path.normpath(line[kind]) for line in mixtures}
-            groups = {
-                row["speaker_or_class"] for row in mine if row["path"] in files
-            }
-            for row in mine:
-                if row["speaker_or_class"] in groups:
-                    row["split"] = split
-            heard[kind] |= groups
-    return heard
-
-
-def _check_splits(
-    rows: Sequence[dict], lists: dict[str, os.PathLike | None]
-) -> None:
-    """Speech and noise to train on, and to draw each missing list from."""
-    needed = ["train"] + [split for split, path in lists.items() if not path]
-    for kind in ("speech", "noise"):
-        for split in needed:
-            if not _select(rows, kind, split):
-                raise InputError(
-                    f"{kind}: expected files of split {split}, found none"
-                )
-
-
-def _select(rows: Sequence[dict], kind: str, split: str) -> list[dict]:
-    return [r for r in rows if r["kind"] == kind and r["split"] == split]
-
-
 def _read(
     out: Path, root: Path, lists: dict[str, os.PathLike | None]
 ) -> PreparedFolders:
@@ -403,7 +248,7 @@ def _read(
     def train(kind: str) -> list[tuple[str, str]]:
         return [
             (str(root / row["path"]), row["speaker_or_class"])
-            for row in _select(rows, kind, "train")
+            for row in select(rows, kind, "train")
         ]
 
     return PreparedFolders(
@@ -413,5 +258,5 @@ def _read(
         valid_list=Path(lists["valid"] or out / "valid.csv"),
         test_list=Path(lists["test"] or out / "test.csv"),
         data_folder=root,
-        bad=json.loads((out / "done.json").read_text("utf-8"))["bad"],
+        bad=read_done(out)["bad"],
     )

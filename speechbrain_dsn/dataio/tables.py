@@ -1,12 +1,14 @@
 """Lists on disk: whole files appear at once, growing tables lose at most
-their last line.
+their last line, and prepared folders know what they were prepared from.
 
 Authors
  * The speechbrain_dsn developers 2026
 """
 
 import csv
+import hashlib
 import io
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -108,3 +110,75 @@ def append_row(path: os.PathLike, values: Sequence[object]) -> None:
         file.write(text.getvalue().encode())
         file.flush()
         os.fsync(file.fileno())
+
+
+def fingerprint(files: Iterable[os.PathLike], settings: object) -> str:
+    """A name for some files and settings: it changes when a file comes, goes
+    or changes its size, and with the settings.
+
+    Arguments
+    ---------
+    files : iterable of path
+        They must exist.
+    settings : object
+        Anything whose `repr` tells it apart.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
+    """
+    digest = hashlib.sha256(repr(settings).encode())
+    for path in files:
+        digest.update(f"{path}\0{os.stat(path).st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def mark_done(
+    folder: os.PathLike, key: str, bad: Mapping[str, str], **more: object
+) -> None:
+    """Notes in `done.json` that a folder is prepared.
+
+    Arguments
+    ---------
+    folder : path
+        The folder.
+    key : str
+        What it was prepared from, see `fingerprint`.
+    bad : mapping
+        File -> reason why it was left out.
+    **more : object
+        Other things to keep.
+    """
+    text = json.dumps({"key": key, "bad": dict(bad), **more}, indent=2)
+    write_text(Path(folder) / "done.json", text)
+
+
+def read_done(folder: os.PathLike) -> dict:
+    """What `mark_done` wrote; empty if there is nothing (readable)."""
+    try:
+        text = (Path(folder) / "done.json").read_text("utf-8")
+        return dict(json.loads(text))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def is_done(folder: os.PathLike, key: str, names: Iterable[str]) -> bool:
+    """Whether a folder was prepared from exactly this and is complete.
+
+    Arguments
+    ---------
+    folder : path
+        The folder.
+    key : str
+        See `fingerprint`.
+    names : iterable of str
+        Files that must be there.
+
+    Returns
+    -------
+    bool
+        Whether the work can be skipped.
+    """
+    here = all((Path(folder) / name).is_file() for name in names)
+    return here and read_done(folder).get("key") == key
