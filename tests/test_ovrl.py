@@ -127,6 +127,10 @@ def test_clips_carry_their_scores(files, tmp_path):
     ovrl.ovrl_of_clips(sampler(seed=2), 1, table, score=score)
     ovrl.ovrl_of_clips(sampler(seed=1, snr_db=(0, 1)), 1, table, score=score)
     assert score.calls == 7
+    scores[1] = np.nan
+    mean = np.nanmean(scores)
+    filled = MixtureBatches(made, 4, batches=1, ovrl=scores)[0].ovrl
+    assert filled[1].item() == pytest.approx(mean, abs=1e-5)
     with pytest.raises(InputError, match="at least one batch of 8"):
         MixtureBatches(made, 8, 1, ovrl=scores)
 

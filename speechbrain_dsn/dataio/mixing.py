@@ -329,7 +329,8 @@ class MixtureBatches(torch.utils.data.Dataset):
     ovrl : sequence of float, optional
         Quality of the sampler's first clips, as
         `speechbrain_dsn.dataio.ovrl.ovrl_of_clips` computes it. The clips
-        then repeat after as many batches as it covers.
+        then repeat after as many batches as it covers. A clip without a
+        score (NaN) counts as an average one.
 
     Example
     -------
@@ -363,6 +364,7 @@ class MixtureBatches(torch.utils.data.Dataset):
         self.first = first
         if ovrl is not None:
             ovrl = torch.as_tensor(ovrl, dtype=torch.float32)
+            ovrl = torch.where(ovrl.isnan(), ovrl.nanmean(), ovrl)
         self.ovrl = ovrl
 
     def __len__(self) -> int:

@@ -223,13 +223,15 @@ def ovrl_of_clips(
     count : int
         How many are scored.
     table, workers, score, progress
-        See `score_once`.
+        See `score_once`; by default one 9 s segment is scored, since a clip
+        is shorter and only repeats in it.
 
     Returns
     -------
     np.ndarray
         `[count]`.
     """
+    score = score or dnsmos_ovrl(max_segments=1)
     key = sampler.fingerprint()
 
     def job(number: int) -> Job:
