@@ -6,6 +6,8 @@ Authors
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -69,7 +71,7 @@ def random_gate(
     batch: int,
     time: int,
     generator: torch.Generator | None = None,
-    mean_run: float = 12.0,
+    mean_runs: tuple[float, float] = (1.0, 32.0),
 ) -> Tensor:
     """Gates drawn without looking at the signal.
 
@@ -86,8 +88,9 @@ def random_gate(
         Frames.
     generator : torch.Generator, optional
         Source of randomness.
-    mean_run : float
-        Mean length of a run in frames.
+    mean_runs : tuple of float
+        Range of the mean length of a run in frames, drawn per item on a
+        logarithmic scale: from a new gate in every frame to half a second.
 
     Returns
     -------
@@ -101,8 +104,10 @@ def random_gate(
     """
     kind = torch.rand(batch, 1, generator=generator)
     share = torch.rand(batch, 1, generator=generator)
+    low, high = (math.log(run) for run in mean_runs)
+    run = low + (high - low) * torch.rand(batch, 1, generator=generator)
     # A new value is drawn at each renewal and held until the next one.
-    renewals = torch.rand(batch, time, generator=generator) < 1 / mean_run
+    renewals = torch.rand(batch, time, generator=generator) < (-run).exp()
     drawn = (torch.rand(batch, time, generator=generator) < share).float()
     index = torch.arange(time).expand(batch, -1)
     last = torch.where(renewals, index, 0).cummax(1).values

@@ -7,6 +7,7 @@ Authors
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import speechbrain as sb
@@ -69,7 +70,7 @@ class DynamicBrain(sb.Brain):
 
     def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
         """Sets the learning rates of this step."""
-        rate = self._plan(self.hparams.plan.rate)
+        rate = self._plan(self.hparams.plan.rate, self.hparams.first_epoch)
         for name, optimizer in self.optimizers_dict.items():
             peak = getattr(
                 self.hparams, "policy_lr" if name == "policy" else "lr"
@@ -77,9 +78,9 @@ class DynamicBrain(sb.Brain):
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
 
-    def _plan(self, function) -> Any:
+    def _plan(self, function: Callable[..., float], *more: int) -> float:
         steps = self.hparams.batches_per_epoch
-        return function(self.epoch, self.step - 1, steps)
+        return function(self.epoch, self.step - 1, steps, *more)
 
     def compute_forward(
         self, batch: Batch, stage: sb.Stage

@@ -138,7 +138,13 @@ class StagePlan:
         done = epoch - 1 - before + step / max(steps_per_epoch, 1)
         return min(1.0, done / max(stage.epochs, 1))
 
-    def rate(self, epoch: int, step: int, steps_per_epoch: int) -> float:
+    def rate(
+        self,
+        epoch: int,
+        step: int,
+        steps_per_epoch: int,
+        first_epoch: int = 1,
+    ) -> float:
         """The learning rate as a share of the highest.
 
         Arguments
@@ -149,6 +155,8 @@ class StagePlan:
             Step within the epoch.
         steps_per_epoch : int
             Length of an epoch.
+        first_epoch : int
+            Where this run began: it warms up there, with a new optimizer.
 
         Returns
         -------
@@ -156,7 +164,8 @@ class StagePlan:
             In 0..1.
         """
         steps = (epoch - 1) * steps_per_epoch + step
-        warm = min(1.0, (steps + 1) / max(self.warmup_steps, 1))
+        since = steps - (first_epoch - 1) * steps_per_epoch
+        warm = min(1.0, (since + 1) / max(self.warmup_steps, 1))
         start = (self.epochs - self.decay_epochs) * steps_per_epoch
         length = max(self.decay_epochs * steps_per_epoch, 1)
         fall = min(max((steps - start) / length, 0.0), 1.0)

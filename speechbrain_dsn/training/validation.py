@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from speechbrain_dsn.cost import Decision, MacCount, MacMeter
 from speechbrain_dsn.dataio.mixing import Batch
-from speechbrain_dsn.metrics.intrusive import pesq_value, si_sdr_value
-
-METRICS = {"pesq": pesq_value, "si_sdr": si_sdr_value}
+from speechbrain_dsn.metrics import METRICS, spearman
 
 RATE = 16000
 
@@ -78,7 +76,7 @@ class Validation:
         """One metric of each item; NaN where it is not defined."""
         pairs = zip(batch.clean.numpy(), estimate.cpu().numpy(), strict=True)
         for clean, wav in pairs:
-            value = float(METRICS[metric](clean, wav, RATE))
+            value = METRICS[metric](clean, wav, RATE).value
             self.scores.setdefault(name, []).append(value)
 
     def summary(self) -> dict[str, float]:
@@ -97,7 +95,7 @@ class Validation:
         use = [item["activation"] for item in items]
         result["activation"] = self.meter.activation
         result["m_macs"] = self.meter.macs_per_second / 1e6
-        result["rho_snr"] = spearman(use, self.snr)
+        result["rho_snr"] = spearman(use, self.snr).value
         if self.ovrl:
-            result["rho_ovrl"] = spearman(use, self.ovrl)
+            result["rho_ovrl"] = spearman(use, self.ovrl).value
         return result

@@ -1,0 +1,217 @@
+"""Checkpoints that survive a kill.
+
+SpeechBrain writes a checkpoint into its final folder, the file that marks it
+as valid first: a run that is killed meanwhile finds a broken checkpoint as
+its newest one and stops. Here a checkpoint is written under another name,
+synced to disk and renamed; one that still cannot be loaded is passed over,
+loudly, for the one before.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speechbrain.utils.checkpoints import (
+    Checkpoint,
+    Checkpointer,
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
+
+logger = logging.getLogger(__name__)
+
+PART = ".part-"
+
+
+class SafeCheckpointer(Checkpointer):
+    """SpeechBrain's Checkpointer with atomic saves and a fallback.
+
+    Arguments are those of ``speechbrain.utils.checkpoints.Checkpointer``.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> layer = torch.nn.Linear(2, 2)
+    >>> checkpointer = SafeCheckpointer(folder, {"layer": layer})
+    >>> checkpoint = checkpointer.save_checkpoint()
+    >>> checkpointer.recover_if_possible().path == checkpoint.path
+    True
+    """
+
+    def __init__(
+        self,
+        checkpoints_dir: str | Path,
+        recoverables: Mapping[str, Any] | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(checkpoints_dir, recoverables, **kwargs)
+        if if_main_process():
+            for leftover in self.checkpoints_dir.glob(f"{PART}*"):
+                shutil.rmtree(leftover)
+
+    def _new_checkpoint_dirpath(self) -> Path:
+        path = super()._new_checkpoint_dirpath()
+        return path.with_name(PART + path.name)
+
+    def _custom_checkpoint_dirpath(self, name: str) -> Path:
+        path = super()._custom_checkpoint_dirpath(name)
+        return path.with_name(PART + path.name)
+
+    def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
+        """Saves under a temporary name, syncs, and renames.
+
+        Arguments
+        ---------
+        *args, **kwargs
+            As SpeechBrain's.
+
+        Returns
+        -------
+        Checkpoint or None
+            The saved checkpoint; None on all processes but the main one.
+        """
+        checkpoint = super().save_checkpoint(*args, **kwargs)
+        # Every rank may have written files of its own.
+        ddp_barrier()
+        if checkpoint is None:
+            return None
+        final = checkpoint.path.with_name(checkpoint.path.name[len(PART) :])
+        for file in checkpoint.path.iterdir():
+            _sync(file)
+        if final.exists():
+            # A checkpoint of the same given name is replaced.
+            shutil.rmtree(final)
+        os.rename(checkpoint.path, final)
+        _sync(final.parent)
+        files = {k: final / v.name for k, v in checkpoint.paramfiles.items()}
+        return Checkpoint(final, checkpoint.meta, files)
+
+    def recover_if_possible(
+        self,
+        importance_key: Callable | None = None,
+        max_key: str | None = None,
+        min_key: str | None = None,
+        ckpt_predicate: Callable | None = None,
+    ) -> Checkpoint | None:
+        """Loads the best checkpoint that can be loaded.
+
+        Arguments
+        ---------
+        importance_key, max_key, min_key, ckpt_predicate
+            As SpeechBrain's.
+
+        Returns
+        -------
+        Checkpoint or None
+            What was loaded; None where there was no checkpoint.
+
+        Raises
+        ------
+        RuntimeError
+            There are checkpoints, and none can be loaded.
+        """
+        keys = {"max_key": max_key, "min_key": min_key}
+        if importance_key is not None or not (max_key or min_key):
+            keys["importance_key"] = importance_key or _newest
+        found = self.find_checkpoints(ckpt_predicate=ckpt_predicate, **keys)
+        if not found:
+            logger.info("No checkpoint found, starting anew.")
+            return None
+        for checkpoint in found:
+            try:
+                self.load_checkpoint(checkpoint)
+            except Exception as error:  # whatever a broken file raises
+                logger.error(
+                    "CHECKPOINT %s CANNOT BE LOADED (%s: %s), trying the one "
+                    "before it",
+                    checkpoint.path,
+                    type(error).__name__,
+                    error,
+                )
+            else:
+                return checkpoint
+        raise RuntimeError(
+            f"none of the {len(found)} checkpoints in {self.checkpoints_dir} "
+            "can be loaded"
+        )
+
+
+def _newest(checkpoint: Checkpoint) -> float:
+    return checkpoint.meta["unixtime"]
+
+
+def _sync(path: Path) -> None:
+    """Forces a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@register_checkpoint_hooks
+class RandomState:
+    """The state of all random generators, as a recoverable.
+
+    A resumed run then draws what the uninterrupted one would have drawn.
+
+    Example
+    -------
+    >>> state, path = RandomState(), getfixture("tmp_path") / "rng.ckpt"
+    >>> state.save(path)
+    >>> first = torch.rand(1)
+    >>> state.load(path, end_of_epoch=True)
+    >>> bool(torch.rand(1) == first)
+    True
+    """
+
+    @mark_as_saver
+    def save(self, path: Path) -> None:
+        """Writes the states of torch, numpy and random.
+
+        Arguments
+        ---------
+        path : Path
+            The file.
+        """
+        if not if_main_process():
+            return
+        name, keys, *numbers = np.random.get_state()
+        version, internal, gauss = random.getstate()
+        state = {
+            "torch": torch.get_rng_state(),
+            "numpy": (name, keys.tolist(), *numbers),
+            "python": (version, list(internal), gauss),
+        }
+        torch.save(state, path)
+
+    @mark_as_loader
+    def load(self, path: Path, end_of_epoch: bool) -> None:
+        """Restores the states.
+
+        Arguments
+        ---------
+        path : Path
+            The file.
+        end_of_epoch : bool
+            Not used.
+        """
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        torch.set_rng_state(state["torch"])
+        name, keys, *numbers = state["numpy"]
+        np.random.set_state((name, np.array(keys, np.uint32), *numbers))
+        version, internal, gauss = state["python"]
+        random.setstate((version, tuple(internal), gauss))
