@@ -1,0 +1,144 @@
+"""Which values an argument in a model folder may have.
+
+A configuration comes from anywhere. Every argument has a type and a range,
+so that none can ask for more memory than a real model needs.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from speechbrain_dsn.errors import InputError
+
+__all__ = ["Flag", "Number", "Whole", "check_arguments"]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An integer, or a list of some.
+
+    Arguments
+    ---------
+    low : int
+        Smallest value.
+    high : int
+        Largest value.
+    count : int, optional
+        Length of the list; a bare integer by default.
+
+    Example
+    -------
+    >>> Whole(1, 256, count=3).accepts([16, 32, 64])
+    True
+    >>> Whole(1, 256).accepts(True)
+    False
+    """
+
+    low: int
+    high: int
+    count: int | None = None
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value is allowed."""
+        if self.count is None:
+            return type(value) is int and self.low <= value <= self.high
+        one = Whole(self.low, self.high)
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == self.count
+            and all(map(one.accepts, value))
+        )
+
+    def __str__(self) -> str:
+        what = "an integer" if self.count is None else f"{self.count} integers"
+        return f"{what} from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A finite number.
+
+    Arguments
+    ---------
+    low : float
+        Smallest value.
+    high : float
+        Largest value.
+    """
+
+    low: float
+    high: float
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value is allowed."""
+        return (
+            type(value) in (int, float)
+            and math.isfinite(value)
+            and self.low <= value <= self.high
+        )
+
+    def __str__(self) -> str:
+        return f"a number from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or false."""
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value is allowed."""
+        return type(value) is bool
+
+    def __str__(self) -> str:
+        return "true or false"
+
+
+def check_arguments(
+    owner: str,
+    arguments: Mapping[str, Any],
+    allowed: Mapping[str, Whole | Number | Flag],
+) -> None:
+    """Refuses unknown names and values out of range.
+
+    Arguments
+    ---------
+    owner : str
+        What they are arguments of, for the message.
+    arguments : mapping
+        Name to value; names may be left out.
+    allowed : mapping
+        Name to what it accepts.
+
+    Raises
+    ------
+    InputError
+        Naming what was found and what was expected.
+
+    Example
+    -------
+    >>> check_arguments("lobe", {"groups": 99}, {"groups": Whole(1, 64)})
+    Traceback (most recent call last):
+        ...
+    speechbrain_dsn.errors.InputError: lobe: groups is 99, expected an integer
+    from 1 to 64
+    """
+    if not isinstance(arguments, Mapping):
+        raise InputError(f"{owner}: expected names and values")
+    if unknown := sorted(set(arguments) - set(allowed)):
+        raise InputError(
+            f"{owner}: unknown argument {', '.join(unknown)}, expected some of "
+            f"{', '.join(allowed)}"
+        )
+    for name, value in arguments.items():
+        if not allowed[name].accepts(value):
+            found = repr(value)
+            found = found if len(found) <= 60 else found[:57] + "..."
+            raise InputError(
+                f"{owner}: {name} is {found}, expected {allowed[name]}"
+            )

@@ -1,0 +1,77 @@
+"""``README.md`` of a model folder.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from speechbrain_dsn.pretrained.config import ModelConfig
+
+__all__ = ["make_card"]
+
+
+def make_card(config: ModelConfig, enhancer: nn.Module, text: str = "") -> str:
+    """What a user should know of a model, in Markdown.
+
+    Arguments
+    ---------
+    config : ModelConfig
+        Of the model.
+    enhancer : torch.nn.Module
+        The network, for its size and cost.
+    text : str
+        Data, results and limits, in Markdown.
+
+    Returns
+    -------
+    str
+        The card.
+
+    Example
+    -------
+    >>> config = ModelConfig("tiny", "ftfnet", info={"steps": 100})
+    >>> card = make_card(config, config.build(), "Trained on nothing.")
+    >>> print(card.rstrip())
+    # tiny
+    <BLANKLINE>
+    | | |
+    | --- | --- |
+    | task | enhancement at 16000 Hz, causal, latency 32 ms |
+    | network | ftfnet, 135,425 parameters |
+    | cost | 300 M MAC/s |
+    | licence | Apache-2.0 |
+    | steps | 100 |
+    <BLANKLINE>
+    Trained on nothing.
+    <BLANKLINE>
+    Use: `speechbrain-dsn enhance noisy.wav -o clean.wav --model tiny`
+    """
+    report = enhancer.report()
+    cost = [report.macs_per_second(gate) / 1e6 for gate in (0.0, 0.5, 1.0)]
+    latency = (enhancer.delay + enhancer.hop) / config.sample_rate
+    parameters = sum(p.numel() for p in enhancer.parameters())
+    spread = (
+        "{:.0f} M MAC/s closed, {:.0f} half open, {:.0f} open".format(*cost)
+        if config.dynamic
+        else f"{cost[-1]:.0f} M MAC/s"
+    )
+    rows = {
+        "task": f"{config.kind} at {config.sample_rate} Hz, causal, latency "
+        f"{1000 * latency:.0f} ms",
+        "network": f"{config.lobe}, {parameters:,} parameters",
+        "cost": spread,
+        "licence": config.license,
+        **config.info,
+    }
+    if config.default_budget is not None:
+        rows["default budget"] = config.default_budget
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
+    use = (
+        "Use: `speechbrain-dsn enhance noisy.wav -o clean.wav --model "
+        f"{config.name}`"
+    )
+    parts = (f"# {config.name}", f"| | |\n| --- | --- |\n{table}", text, use)
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,0 +1,148 @@
+"""``model.safetensors``: numbers, and nothing that runs.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from speechbrain_dsn.errors import InputError
+
+__all__ = ["check_finite", "dump_weights", "read_weights"]
+
+MAX_HEADER = 1 << 20  # bytes; that of FTF-Net has 13 k
+
+
+def dump_weights(tensors: Mapping[str, Tensor]) -> bytes:
+    """Weights as the content of a safetensors file.
+
+    Arguments
+    ---------
+    tensors : mapping of str to Tensor
+        A state dict.
+
+    Returns
+    -------
+    bytes
+        The file.
+    """
+    return save(
+        {name: x.detach().cpu().contiguous() for name, x in tensors.items()},
+        metadata={"format": "pt"},
+    )
+
+
+def read_weights(
+    path: Path, expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Reads a file that must fit a network exactly.
+
+    Arguments
+    ---------
+    path : Path
+        A safetensors file.
+    expected : mapping of str to Tensor
+        State dict of the network: names, shapes and types. No more than
+        these tensors is ever held in memory.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The weights, on the CPU.
+
+    Raises
+    ------
+    InputError
+        If it is no safetensors file, or a tensor is missing, unknown,
+        misshaped, of another type, or not finite.
+    """
+    _check_header(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            _check_names(path, set(file.keys()), set(expected))
+            tensors = {}
+            for name, wanted in expected.items():
+                shape = tuple(file.get_slice(name).get_shape())
+                if shape != tuple(wanted.shape):
+                    raise InputError(
+                        f"{path}: tensor {name} has shape {list(shape)}, "
+                        f"expected {list(wanted.shape)}"
+                    )
+                tensors[name] = file.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path} cannot be read as safetensors ({error})"
+        ) from None
+    for name, tensor in tensors.items():
+        if tensor.dtype != expected[name].dtype:
+            raise InputError(
+                f"{path}: tensor {name} holds {tensor.dtype}, expected "
+                f"{expected[name].dtype}"
+            )
+    check_finite(path, tensors)
+    return tensors
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuses NaN and infinity.
+
+    Arguments
+    ---------
+    path : Path
+        For the message.
+    tensors : mapping of str to Tensor
+        A state dict.
+
+    Raises
+    ------
+    InputError
+        Naming the tensors.
+    """
+    bad = [n for n, x in tensors.items() if not torch.isfinite(x).all()]
+    if bad:
+        raise InputError(
+            f"{path}: NaN or Inf in tensor {_listed(bad)}, expected finite "
+            "weights"
+        )
+
+
+def _check_header(path: Path) -> None:
+    """The first eight bytes promise the length of the header."""
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            first = file.read(8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+    header = struct.unpack("<Q", first)[0] if len(first) == 8 else None
+    if header is None or header > min(MAX_HEADER, size - 8):
+        raise InputError(
+            f"{path} is no safetensors file of a model: expected a header of "
+            f"at most {MAX_HEADER} bytes within its {size} bytes"
+        )
+
+
+def _check_names(path: Path, found: set[str], expected: set[str]) -> None:
+    for what, names in (
+        ("missing", expected - found),
+        ("unknown", found - expected),
+    ):
+        if names:
+            raise InputError(
+                f"{path}: {what} tensor {_listed(sorted(names))}, expected "
+                f"exactly the {len(expected)} tensors of the network"
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
