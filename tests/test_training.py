@@ -1,0 +1,180 @@
+"""Stages, schedules, clips and checkpoints of the training."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from hypothesis import given, strategies as st
+
+from speechbrain_dsn.dataio.mixing import Batch
+from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.training.checkpointer import SafeCheckpointer
+from speechbrain_dsn.training.data import TrainingClips
+from speechbrain_dsn.training.stages import Stage, StagePlan
+
+counts = st.integers(0, 5)
+
+
+@given(counts, counts, counts, st.integers(1, 9))
+def test_plan_covers_each_epoch_once(first, second, third, steps):
+    plan = StagePlan(first, second, third)
+    gates = [plan.stage(e).gates for e in range(1, plan.epochs + 1)]
+    wanted = ["open"] * first + ["random"] * second + ["policy"] * third
+    assert gates == wanted
+    with pytest.raises(ValueError, match=f"plan of {plan.epochs}"):
+        plan.stage(plan.epochs + 1)
+    for epoch in range(1, plan.epochs + 1):
+        progress = [plan.progress(epoch, s, steps) for s in range(steps + 1)]
+        assert progress == sorted(progress)
+        assert 0 <= progress[0] and progress[-1] <= 1
+
+
+@given(st.integers(1, 6), st.integers(0, 6), st.integers(1, 20))
+def test_rate_warms_up_stays_and_falls(epochs, decay, steps):
+    decay = min(decay, epochs)
+    plan = StagePlan(open=epochs, decay_epochs=decay, warmup_steps=3)
+    rates = [
+        plan.rate(e, s, steps)
+        for e in range(1, epochs + 1)
+        for s in range(steps)
+    ]
+    assert rates[0] <= 1 / 3 + 1e-9
+    assert all(0 < rate <= 1 for rate in rates)
+    falling = rates[max(3, (epochs - decay) * steps) :]
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_rate_of_a_run_that_starts_warm_warms_up_there():
+    plan = StagePlan(open=4, decay_epochs=1, warmup_steps=10)
+    assert plan.rate(3, 0, 100, first_epoch=3) == pytest.approx(0.1)
+    assert plan.rate(3, 0, 100) == pytest.approx(1.0)
+
+
+def test_stage_refuses_unknown_gates():
+    with pytest.raises(ValueError, match="'shut'"):
+        Stage("shut", 1)
+    with pytest.raises(ValueError, match="-1"):
+        Stage("open", -1)
+
+
+class Numbers:
+    """A sampler whose clips are their own numbers."""
+
+    def batch(self, index, size):
+        clips = torch.arange(index * size, (index + 1) * size)
+        return Batch(clips, clips, clips)
+
+
+class Counter:
+    current = 1
+
+
+def test_epochs_are_stretches_until_the_scored_clips_repeat():
+    counter = Counter()
+    clips = TrainingClips(
+        counter,
+        scored_from=3,
+        scored_clips=4,
+        ovrl=[1.0, float("nan"), 3.0, 2.0],
+        sampler=Numbers(),
+        batch_size=2,
+        batches=3,
+    )
+    seen = {}
+    for counter.current in (1, 2, 3):
+        seen[counter.current] = [clips[i] for i in range(3)]
+    first = [batch.noisy.tolist() for batch in seen[1] + seen[2]]
+    assert first == [[2 * n, 2 * n + 1] for n in range(6)]
+    assert all(batch.ovrl is None for batch in seen[1])
+    assert [b.noisy.tolist() for b in seen[3]] == [[0, 1], [2, 3], [0, 1]]
+    # A clip without a score counts as the mean one.
+    assert seen[3][0].ovrl.tolist() == [1.0, 2.0]
+    with pytest.raises(IndexError):
+        clips[3]
+
+
+def test_scored_clips_must_fill_a_batch():
+    with pytest.raises(InputError, match="found 1"):
+        TrainingClips(
+            Counter(), 1, 1, None, sampler=None, batch_size=2, batches=1
+        )
+
+
+def fill(checkpointer, layer, value):
+    layer.weight.data.fill_(value)
+    return checkpointer.save_checkpoint()
+
+
+def test_broken_checkpoint_is_passed_over_loudly(tmp_path, caplog):
+    layer = torch.nn.Linear(2, 2)
+    checkpointer = SafeCheckpointer(tmp_path, {"layer": layer})
+    fill(checkpointer, layer, 1.0)
+    broken = fill(checkpointer, layer, 2.0)
+    file = broken.paramfiles["layer"]
+    file.write_bytes(file.read_bytes()[:40])
+    found = checkpointer.recover_if_possible()
+    assert found.path != broken.path
+    assert layer.weight.unique().tolist() == [1.0]
+    assert "CANNOT BE LOADED" in caplog.text
+    for checkpoint in checkpointer.list_checkpoints():
+        checkpoint.paramfiles["layer"].write_bytes(b"")
+    with pytest.raises(RuntimeError, match="none of the 2"):
+        checkpointer.recover_if_possible()
+
+
+def test_named_checkpoint_replaces_the_one_before(tmp_path):
+    layer = torch.nn.Linear(2, 2)
+    checkpointer = SafeCheckpointer(tmp_path, {"layer": layer})
+    for value in (1.0, 2.0):
+        layer.weight.data.fill_(value)
+        checkpointer.save_checkpoint(name="best")
+    assert len(checkpointer.list_checkpoints()) == 1
+    layer.weight.data.zero_()
+    checkpointer.recover_if_possible()
+    assert layer.weight.unique().tolist() == [2.0]
+
+
+@pytest.mark.parametrize("files_before_kill", [0, 1, 2])
+def test_kill_while_saving_leaves_the_checkpoint_before(
+    tmp_path, files_before_kill
+):
+    script = textwrap.dedent(
+        f"""
+        import os, signal, torch
+        from speechbrain_dsn.training import checkpointer as module
+
+        layers = {{n: torch.nn.Linear(2, 2) for n in ("a", "b")}}
+        saver = module.SafeCheckpointer({str(tmp_path)!r}, layers)
+        for layer in layers.values():
+            layer.weight.data.fill_(1.0)
+        saver.save_checkpoint()
+        for layer in layers.values():
+            layer.weight.data.fill_(2.0)
+        written = 0
+
+        def save_then_die(obj, path):
+            global written
+            if written == {files_before_kill}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            written += 1
+            torch.save(obj.state_dict(), path)
+
+        saver.custom_save_hooks = dict.fromkeys(layers, save_then_die)
+        if {files_before_kill} == len(layers):
+            module._sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+        saver.save_checkpoint()
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ)
+    assert done.returncode == -signal.SIGKILL
+    layers = {n: torch.nn.Linear(2, 2) for n in ("a", "b")}
+    assert list(tmp_path.glob(".part-*"))
+    checkpointer = SafeCheckpointer(tmp_path, layers)
+    assert not list(tmp_path.glob(".part-*"))
+    checkpointer.recover_if_possible()
+    for layer in layers.values():
+        assert layer.weight.unique().tolist() == [1.0]
