@@ -7,5 +7,13 @@ Authors
 from speechbrain_dsn.gating.calibration import Calibration
 from speechbrain_dsn.gating.policy import FramePolicy
 from speechbrain_dsn.gating.sampling import random_gate, sample_gate
+from speechbrain_dsn.gating.tape import Tape, find_tapes
 
-__all__ = ["Calibration", "FramePolicy", "random_gate", "sample_gate"]
+__all__ = [
+    "Calibration",
+    "FramePolicy",
+    "Tape",
+    "find_tapes",
+    "random_gate",
+    "sample_gate",
+]

@@ -10,8 +10,10 @@ from speechbrain_dsn.losses.complexity import (
     metric_target,
 )
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
+from speechbrain_dsn.losses.wrapper import ComplexityRegularized
 
 __all__ = [
+    "ComplexityRegularized",
     "MultiResolutionCompressedLoss",
     "budget_hinge",
     "budget_pull",
