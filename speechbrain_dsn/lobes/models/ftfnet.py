@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from speechbrain_dsn.cost import CostReport, Decision, MacCount
 from speechbrain_dsn.gating import FramePolicy, sample_gate
+from speechbrain_dsn.lobes.models.masks import MaskLobe
 from speechbrain_dsn.nnet.blocks import (
     SLOPE,
     FrequencyBlock,
@@ -579,3 +580,46 @@ class DynamicFTFNet(FTFNet):
         layers = dict(super().report().layers)
         layers["policy"] = self.policy.macs()
         return CostReport(layers, self.frame_rate)
+
+
+class FTFNetMask(MaskLobe):
+    """:class:`FTFNet` for SpeechBrain's spectral-mask recipes.
+
+    Arguments
+    ---------
+    **ftfnet
+        Arguments of :class:`FTFNet`.
+
+    Example
+    -------
+    >>> FTFNetMask(bins=129)(torch.rand(2, 10, 129)).shape
+    torch.Size([2, 10, 129])
+    """
+
+    def __init__(self, **ftfnet) -> None:
+        super().__init__(FTFNet(**ftfnet))
+
+
+class DynamicFTFNetMask(MaskLobe):
+    """:class:`DynamicFTFNet` for SpeechBrain's spectral-mask recipes.
+
+    Arguments
+    ---------
+    random_share : float
+        Share of the training batches with random gates.
+    noise : float
+        Scale of the Gumbel noise while training.
+    **ftfnet
+        Arguments of :class:`DynamicFTFNet`.
+
+    Example
+    -------
+    >>> model = DynamicFTFNetMask(bins=129).eval()
+    >>> model(torch.rand(2, 10, 129), lengths=torch.ones(2)).shape
+    torch.Size([2, 10, 129])
+    """
+
+    def __init__(
+        self, random_share: float = 0.25, noise: float = 0.3, **ftfnet
+    ) -> None:
+        super().__init__(DynamicFTFNet(**ftfnet), random_share, noise)
