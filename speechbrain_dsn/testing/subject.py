@@ -1,0 +1,474 @@
+"""A layer under test, and every way to run it.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from speechbrain_dsn.cost import Decision, MacCount
+
+Run = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+@dataclass
+class Subject:
+    """What the battery has to know about a layer.
+
+    Which checks apply is read off the layer's methods: a ``gate`` among the
+    arguments of ``forward``, ``forward_skipping``, ``forward_streaming`` with
+    ``make_streaming_context``, ``slice_to``, ``macs`` or ``report``, and
+    ``reset_parameters``. A method that asks for positions (``bins``) is given
+    the number of positions per frame, ``math.prod(x.shape[2:-1])``.
+
+    Arguments
+    ---------
+    factory : callable
+        Returns a new layer, without arguments.
+    example : callable
+        ``(batch, time, dtype) -> x [B, T, ..., C]``, random by torch's
+        global generator.
+    look_ahead : int
+        Frames of the future that an output frame reads.
+    run_dense : callable, optional
+        ``(dense, x) -> y`` runs what ``slice_to`` returns on an example; by
+        default it is called.
+    warm_up : int
+        Frames after which a stream costs what is declared (attention over
+        the past).
+    unseen_macs : int
+        Declared MACs per frame that :func:`count_macs` cannot see.
+    time : int
+        Frames of the examples.
+    tolerance : float
+        Largest error in float64, relative to the largest value or 1.
+
+    Example
+    -------
+    >>> from speechbrain_dsn.nnet import DynamicLinear
+    >>> subject = Subject(
+    ...     lambda: DynamicLinear(8, 6, 4, 3),
+    ...     lambda batch, time, dtype: torch.randn(batch, time, 6, dtype=dtype),
+    ... )
+    >>> subject.name, subject.gated, subject.skips, subject.streams
+    ('DynamicLinear', True, True, False)
+    """
+
+    factory: Callable[[], nn.Module]
+    example: Callable[[int, int, torch.dtype], Tensor]
+    look_ahead: int = 0
+    run_dense: Callable[[nn.Module, Tensor], Tensor] | None = None
+    warm_up: int = 0
+    unseen_macs: int = 0
+    time: int = 10
+    tolerance: float = 1e-9
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """A layer to look at; checks run layers of their own."""
+        return self.factory()
+
+    @property
+    def name(self) -> str:
+        """The layer's class."""
+        return type(self.model).__name__
+
+    @property
+    def gated(self) -> bool:
+        """Whether ``forward`` takes a gate."""
+        return _accepts(self.model.forward, "gate")
+
+    @property
+    def skips(self) -> bool:
+        """Whether there is an offline path that skips."""
+        return hasattr(self.model, "forward_skipping")
+
+    @property
+    def streams(self) -> bool:
+        """Whether the layer streams."""
+        return hasattr(self.model, "forward_streaming")
+
+    @property
+    def slices(self) -> bool:
+        """Whether a branch can be cut out."""
+        return hasattr(self.model, "slice_to")
+
+    @property
+    def costs(self) -> bool:
+        """Whether the layer declares MACs."""
+        return hasattr(self.model, "macs") or hasattr(self.model, "report")
+
+    @property
+    def resets(self) -> bool:
+        """Whether the layer or one below can draw its weights anew."""
+        modules = self.model.modules()
+        return any(hasattr(module, "reset_parameters") for module in modules)
+
+    @cached_property
+    def decides(self) -> bool:
+        """Whether ``forward`` returns a :class:`Decision` as well."""
+        with torch.no_grad():
+            x = self.example(1, self.time, torch.float32)
+            result = self.model(x)
+        return isinstance(result, tuple) and isinstance(result[1], Decision)
+
+    @property
+    def gates_cost(self) -> bool:
+        """Whether a closed frame is cheaper than an open one."""
+        if not (self.gated and self.costs):
+            return False
+        cost = self.cost(self.model, self.example(1, 1, torch.float32))
+        return cost.open > cost.closed
+
+    def layer(self, dtype: torch.dtype = torch.float64) -> nn.Module:
+        """A new layer in eval mode, no parameter of which is a constant.
+
+        Arguments
+        ---------
+        dtype : torch.dtype
+            Type of its parameters.
+
+        Returns
+        -------
+        torch.nn.Module
+            Weights that start at 0 or 1 could hide what is done to them.
+        """
+        layer = self.factory().to(dtype).eval()
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        return layer
+
+    def input(
+        self,
+        batch: int = 2,
+        time: int | None = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> Tensor:
+        """An example.
+
+        Arguments
+        ---------
+        batch : int
+            Items.
+        time : int, optional
+            Frames, the subject's by default.
+        dtype : torch.dtype
+            Its type.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, ..., C]``.
+        """
+        return self.example(batch, time or self.time, dtype)
+
+    def gates(self, x: Tensor) -> Iterator[Tensor]:
+        """Hard gates that fit an input: closed, open, and drawn ones.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, ..., C]``.
+
+        Yields
+        ------
+        Tensor
+            Booleans ``[B, T]``.
+        """
+        shape = x.shape[:2]
+        yield torch.zeros(shape, dtype=torch.bool)
+        yield torch.ones(shape, dtype=torch.bool)
+        for share in (0.2, 0.5, 0.8):
+            yield torch.rand(shape) < share
+
+    def gate(self, x: Tensor) -> Tensor:
+        """One drawn gate, half open.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, ..., C]``.
+
+        Returns
+        -------
+        Tensor
+            Booleans ``[B, T]``.
+        """
+        return torch.rand(x.shape[:2]) < 0.5
+
+    def masked(
+        self, layer: nn.Module, x: Tensor, gate: Tensor | None = None
+    ) -> Tensor:
+        """Runs ``forward``.
+
+        Arguments
+        ---------
+        layer : torch.nn.Module
+            The layer.
+        x : Tensor
+            ``[B, T, ..., C]``.
+        gate : Tensor, optional
+            ``[B, T]`` soft, hard or booleans.
+
+        Returns
+        -------
+        Tensor
+            The output alone, without a decision.
+        """
+        if not self.gated or gate is None:
+            return _first(layer(x))
+        return _first(layer(x, gate=gate.to(x.dtype)))
+
+    def skipping(self, layer: nn.Module, x: Tensor, is_open: Tensor) -> Tensor:
+        """Runs ``forward_skipping``.
+
+        Arguments
+        ---------
+        layer : torch.nn.Module
+            The layer.
+        x : Tensor
+            ``[B, T, ..., C]``.
+        is_open : Tensor
+            Booleans ``[B, T]``.
+
+        Returns
+        -------
+        Tensor
+            The output.
+        """
+        return _first(layer.forward_skipping(x, is_open))
+
+    def context(self, layer: nn.Module, x: Tensor) -> Any:
+        """The state at the start of streams like ``x``.
+
+        Arguments
+        ---------
+        layer : torch.nn.Module
+            The layer.
+        x : Tensor
+            ``[B, T, ..., C]``.
+
+        Returns
+        -------
+        object
+            The layer's context.
+        """
+        where = {"device": x.device, "dtype": x.dtype}
+        if _accepts(layer.make_streaming_context, "bins"):
+            where["bins"] = _positions(x)
+        return layer.make_streaming_context(len(x), **where)
+
+    def step(
+        self,
+        layer: nn.Module,
+        x: Tensor,
+        context: Any,
+        is_open: Tensor | None = None,
+    ) -> Tensor:
+        """Runs ``forward_streaming`` on one chunk.
+
+        Arguments
+        ---------
+        layer : torch.nn.Module
+            The layer.
+        x : Tensor
+            ``[B, T, ..., C]``.
+        context : object
+            Updated by the layer.
+        is_open : Tensor, optional
+            Booleans ``[B, T]``.
+
+        Returns
+        -------
+        Tensor
+            The output.
+        """
+        run = layer.forward_streaming
+        if not self.gated or is_open is None:
+            return _first(run(x, context))
+        if _accepts(run, "is_open"):
+            return _first(run(x, context, is_open=is_open))
+        return _first(run(x, context, gate=is_open.to(x.dtype)))
+
+    def streaming(
+        self,
+        layer: nn.Module,
+        x: Tensor,
+        is_open: Tensor | None = None,
+        chunks: int | list[int] | None = None,
+    ) -> Tensor:
+        """Runs whole streams, chunk by chunk.
+
+        Arguments
+        ---------
+        layer : torch.nn.Module
+            The layer.
+        x : Tensor
+            ``[B, T, ..., C]``.
+        is_open : Tensor, optional
+            Booleans ``[B, T]``.
+        chunks : int or list of int, optional
+            Frames per chunk as in ``torch.split``, drawn by default.
+
+        Returns
+        -------
+        Tensor
+            The outputs, joined.
+        """
+        context = self.context(layer, x)
+        parts = x.split(chunks or self.chunks(x.size(1)), 1)
+        outputs, start = [], 0
+        for part in parts:
+            stop = start + part.size(1)
+            gate = None if is_open is None else is_open[:, start:stop]
+            outputs.append(self.step(layer, part, context, gate))
+            start = stop
+        return torch.cat(outputs, 1)
+
+    def chunks(self, time: int) -> list[int]:
+        """Draws lengths of chunks.
+
+        Arguments
+        ---------
+        time : int
+            Their sum.
+
+        Returns
+        -------
+        list of int
+            Each at least 1.
+        """
+        chunks = []
+        while time:
+            chunks.append(int(torch.randint(1, time + 1, ())))
+            time -= chunks[-1]
+        return chunks
+
+    def paths(self, chunks: int | None = None) -> dict[str, Run]:
+        """The ways to run a whole sequence with a hard gate.
+
+        Arguments
+        ---------
+        chunks : int, optional
+            Frames per chunk of a stream, drawn by default.
+
+        Returns
+        -------
+        dict of str to callable
+            ``(layer, x, is_open) -> y`` by name.
+        """
+        paths: dict[str, Run] = {"masked": self.masked}
+        if self.skips:
+            paths["skipping"] = self.skipping
+        if self.streams:
+            paths["streaming"] = partial(self.streaming, chunks=chunks)
+        return paths
+
+    def dense(self, layer: nn.Module, x: Tensor, is_open: bool) -> Tensor:
+        """Runs the slice of one branch.
+
+        Arguments
+        ---------
+        layer : torch.nn.Module
+            The layer.
+        x : Tensor
+            ``[B, T, ..., C]``.
+        is_open : bool
+            Which branch.
+
+        Returns
+        -------
+        Tensor
+            The slice's output, often with fewer channels.
+        """
+        dense = layer.slice_to(is_open)
+        return dense(x) if self.run_dense is None else self.run_dense(dense, x)
+
+    def cost(self, layer: nn.Module, x: Tensor) -> MacCount:
+        """The declared cost of one frame.
+
+        Arguments
+        ---------
+        layer : torch.nn.Module
+            The layer.
+        x : Tensor
+            ``[B, T, ..., C]``.
+
+        Returns
+        -------
+        MacCount
+            MACs.
+        """
+        if not hasattr(layer, "macs"):
+            return layer.report().cost
+        if not inspect.signature(layer.macs).parameters:
+            return layer.macs()
+        return layer.macs(_positions(x))
+
+    def require(self, condition: bool, message: str) -> None:
+        """Raises in the layer's name unless a condition holds.
+
+        Arguments
+        ---------
+        condition : bool
+            What must hold.
+        message : str
+            What is wrong otherwise.
+        """
+        if not condition:
+            raise AssertionError(f"{self.name}: {message}")
+
+    def require_close(
+        self,
+        actual: Tensor,
+        expected: Tensor,
+        what: str,
+        tolerance: float | None = None,
+    ) -> None:
+        """Raises unless two outputs are equal, NaN being unlike everything.
+
+        Arguments
+        ---------
+        actual : Tensor
+            What came out.
+        expected : Tensor
+            What should have.
+        what : str
+            The property.
+        tolerance : float, optional
+            The subject's by default; 0 asks for the same bits.
+        """
+        tolerance = self.tolerance if tolerance is None else tolerance
+        shapes = tuple(actual.shape), tuple(expected.shape)
+        self.require(shapes[0] == shapes[1], f"{what}: shapes {shapes}")
+        if not actual.numel():
+            return
+        actual, expected = actual.detach(), expected.detach()
+        error = float((actual - expected).abs().max())
+        error /= max(1.0, float(expected.abs().max()))
+        self.require(
+            error <= tolerance, f"{what}: error {error:.2g} > {tolerance:.2g}"
+        )
+
+
+def _accepts(function: Callable[..., Any], name: str) -> bool:
+    return name in inspect.signature(function).parameters
+
+
+def _positions(x: Tensor) -> int:
+    return math.prod(x.shape[2:-1])
+
+
+def _first(result: Any) -> Tensor:
+    return result[0] if isinstance(result, tuple) else result
