@@ -348,7 +348,7 @@ class TimeGRU(_GroupedGRU):
         projected = self._project(x, is_open)
         _, w_hh, _, b_hh = self._weights(0, self.groups)
         states = gru_steps(projected, w_hh, b_hh, context.hidden)
-        context.hidden = states[-1]
+        context.hidden = states[-1].clone()  # not a view of the output
         return self._unpack(states, x)
 
     def _project(self, x: Tensor, is_open: Tensor) -> Tensor:
@@ -359,7 +359,9 @@ class TimeGRU(_GroupedGRU):
         packed = self._pack(x)
         static = self.static_groups
         fixed = packed[:, :static]
-        result = b_ih.expand(time, -1, -1, batch * bins).contiguous()
+        # A copy in every case: an expanded bias of one column would be a view
+        # of the parameter, and the sums below would change it.
+        result = b_ih.repeat(time, 1, 1, batch * bins)
         result[:, :static] += torch.matmul(w_ih[:static], fixed)
         if static < self.groups and bool(is_open.any()):
             # Dynamic groups: gather open frames, [open, groups, inputs, F].
