@@ -52,10 +52,9 @@ class FramePolicy(nn.Module):
         initial_bias: float = 0.0,
     ) -> None:
         super().__init__()
-        self.initial_bias = initial_bias
         self.dense = DynamicLinear(hidden, 2 * channels)
         self.memory = TimeGRU(hidden, hidden, 1) if memory else None
-        self.head = DynamicLinear(1, hidden)
+        self.head = DynamicLinear(1, hidden, initial_bias=initial_bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -63,7 +62,6 @@ class FramePolicy(nn.Module):
         for layer in (self.dense, self.memory, self.head):
             if layer is not None:
                 layer.reset_parameters()
-        nn.init.constant_(self.head.bias, self.initial_bias)
 
     def _statistics(self, features: Tensor) -> Tensor:
         """Mean and deviation over bins, ``[B, T, 1, 2 C]``."""

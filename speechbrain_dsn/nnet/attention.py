@@ -43,7 +43,11 @@ class _SelfAttention(nn.Module):
         self.weight = nn.Parameter(torch.empty(3, d_model, d_model))
         self.bias = nn.Parameter(torch.empty(3, d_model))
         self.out = DynamicLinear(
-            d_model, d_model, self.static_size, self.static_size
+            d_model,
+            d_model,
+            self.static_size,
+            self.static_size,
+            initial_bias=0.0,
         )
         self.reset_parameters()
 
@@ -53,7 +57,6 @@ class _SelfAttention(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.zeros_(self.bias)
         self.out.reset_parameters()
-        nn.init.zeros_(self.out.bias)
 
     def _project(self, x: Tensor, is_open: bool) -> Tensor:
         """``[..., C]`` to q, k, v as ``[..., 3, C]``."""

@@ -244,7 +244,10 @@ class TimeBlock(_Block):
         )
 
     def forward_streaming(
-        self, x: Tensor, context: TimeBlockContext, is_open: Tensor
+        self,
+        x: Tensor,
+        context: TimeBlockContext,
+        is_open: Tensor | None = None,
     ) -> Tensor:
         """Any number of frames, skipping what is closed.
 
@@ -254,14 +257,16 @@ class TimeBlock(_Block):
             ``[B, T, F, C]``.
         context : TimeBlockContext
             Updated in place.
-        is_open : Tensor
-            Booleans ``[B, T]``.
+        is_open : Tensor, optional
+            Booleans ``[B, T]``; open by default.
 
         Returns
         -------
         Tensor
             ``[B, T, F, C]``.
         """
+        if is_open is None:
+            is_open = x.new_ones(x.shape[:2], dtype=torch.bool)
         h = self.rnn.forward_streaming(x, context.rnn, is_open)
         h = self.linear.forward_skipping(F.leaky_relu(h, SLOPE), is_open)
         x = self.norm1(x + h)

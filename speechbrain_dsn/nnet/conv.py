@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.linear import reset_bias
 from speechbrain_dsn.nnet.masking import bucketed, expand_gate, mask_channels
 
 
@@ -48,8 +49,10 @@ class _DynamicConv(nn.Module):
         stride: int = 1,
         static_channels: int | None = None,
         static_inputs: int | None = None,
+        initial_bias: float | None = None,
     ) -> None:
         super().__init__()
+        self.initial_bias = initial_bias
         self.out_channels, self.in_channels = out_channels, in_channels
         self.kernel_size, self.stride = tuple(kernel_size), stride
         self.static_channels = static_channels or out_channels
@@ -70,7 +73,7 @@ class _DynamicConv(nn.Module):
         """Draws the weights as torch's convolutions do."""
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         fan_in = self.weight.size(1) * math.prod(self.kernel_size)
-        nn.init.uniform_(self.bias, -1 / fan_in**0.5, 1 / fan_in**0.5)
+        reset_bias(self.bias, 1 / fan_in**0.5, self.initial_bias)
 
     def _weight_shape(self) -> tuple[int, ...]:
         raise NotImplementedError
@@ -275,6 +278,8 @@ class DynamicConv2d(_DynamicConv):
         Leading outputs that a closed frame computes, all by default.
     static_inputs : int, optional
         Leading inputs that a closed frame reads, all by default.
+    initial_bias : float, optional
+        Where all biases start, instead of being drawn.
 
     Example
     -------
@@ -341,6 +346,8 @@ class DynamicConvTranspose2d(_DynamicConv):
         Leading inputs that a closed frame reads, all by default.
     output_padding : int
         Bins added at the high end.
+    initial_bias : float, optional
+        Where all biases start, instead of being drawn.
 
     Example
     -------
@@ -360,6 +367,7 @@ class DynamicConvTranspose2d(_DynamicConv):
         static_channels: int | None = None,
         static_inputs: int | None = None,
         output_padding: int = 0,
+        initial_bias: float | None = None,
     ) -> None:
         self.output_padding = output_padding
         super().__init__(
@@ -369,6 +377,7 @@ class DynamicConvTranspose2d(_DynamicConv):
             stride,
             static_channels,
             static_inputs,
+            initial_bias,
         )
 
     def _weight_shape(self) -> tuple[int, ...]:

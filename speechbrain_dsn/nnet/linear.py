@@ -36,6 +36,9 @@ class DynamicLinear(nn.Module):
         Leading inputs that a closed frame reads, all by default.
     bias : bool
         Whether there is a bias.
+    initial_bias : float, optional
+        Where all biases start, instead of being drawn. The layer itself has
+        to know: SpeechBrain resets every module after its parent.
 
     Example
     -------
@@ -55,8 +58,10 @@ class DynamicLinear(nn.Module):
         static_neurons: int | None = None,
         static_inputs: int | None = None,
         bias: bool = True,
+        initial_bias: float | None = None,
     ) -> None:
         super().__init__()
+        self.initial_bias = initial_bias
         self.static_neurons = _part(static_neurons, n_neurons, "neurons")
         self.static_inputs = _part(static_inputs, input_size, "inputs")
         self.weight = nn.Parameter(torch.empty(n_neurons, input_size))
@@ -68,7 +73,7 @@ class DynamicLinear(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
             bound = 1 / math.sqrt(self.weight.size(1))
-            nn.init.uniform_(self.bias, -bound, bound)
+            reset_bias(self.bias, bound, self.initial_bias)
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Computes everything and masks, for training.
@@ -174,6 +179,35 @@ class DynamicLinear(nn.Module):
             f"{self.weight.size(1)} -> {self.weight.size(0)}, static "
             f"{self.static_inputs} -> {self.static_neurons}"
         )
+
+
+def reset_bias(
+    bias: Tensor, bound: float, initial: float | None = None
+) -> None:
+    """Draws a bias, or sets it.
+
+    Random numbers are drawn in both cases, so that under one seed all other
+    layers of a network start alike.
+
+    Arguments
+    ---------
+    bias : Tensor
+        Filled in place.
+    bound : float
+        It is uniform in ``-bound .. bound``.
+    initial : float, optional
+        The one value that it gets instead.
+
+    Example
+    -------
+    >>> bias = torch.empty(2)
+    >>> reset_bias(bias, 0.1, initial=1.0)
+    >>> bias
+    tensor([1., 1.])
+    """
+    nn.init.uniform_(bias, -bound, bound)
+    if initial is not None:
+        nn.init.constant_(bias, initial)
 
 
 def _part(static: int | None, whole: int, name: str) -> int:

@@ -120,6 +120,4 @@ def bucketed(
         if result is None:
             result = part.new_zeros(len(rows), *part.shape[1:-1], channels)
         result[..., : part.size(-1)].index_copy_(0, index, part)
-    if result is None:
-        raise ValueError("there is no frame to run")
     return result.unflatten(0, lead)

@@ -191,20 +191,16 @@ class FTFNet(nn.Module):
         self.deconv3 = DynamicConvTranspose2d(
             c1, kernel, c2, 2, output_padding=pad[1]
         )
+        # The mask starts around 1: a final ReLU that starts below zero in
+        # every bin would never get a gradient.
         self.deconv4 = DynamicConvTranspose2d(
-            1, kernel, c1, 2, output_padding=pad[2]
+            1, kernel, c1, 2, output_padding=pad[2], initial_bias=1.0
         )
-        nn.init.ones_(self.deconv4.bias)
 
     def reset_parameters(self) -> None:
-        """Draws all weights anew.
-
-        The mask starts around 1: a final ReLU that starts below zero in
-        every bin would never get a gradient.
-        """
+        """Draws all weights anew."""
         for child in self.children():
             child.reset_parameters()
-        nn.init.ones_(self.deconv4.bias)
 
     def stem(self, magnitude: Tensor) -> tuple[Tensor, Tensor]:
         """The convolutions that every frame runs.
