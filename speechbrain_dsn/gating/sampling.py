@@ -64,7 +64,8 @@ def sample_gate(
     soft = torch.sigmoid(logits / temperature)
     if not straight_through:
         return soft
-    return (soft > 0.5).float() + soft - soft.detach()
+    # The brackets matter: (1 + soft) - soft is not always 1.
+    return (soft > 0.5).float() + (soft - soft.detach())
 
 
 def random_gate(
