@@ -616,6 +616,6 @@ class DynamicFTFNetMask(MaskLobe):
     """
 
     def __init__(
-        self, random_share: float = 0.25, noise: float = 0.3, **ftfnet
+        self, random_share: float = 0.25, noise: float = 0.0, **ftfnet
     ) -> None:
         super().__init__(DynamicFTFNet(**ftfnet), random_share, noise)

@@ -20,8 +20,10 @@ class MaskLobe(nn.Module):
 
     An unmodified ``train.py`` knows no stages of a training. So that the
     gated part of a net stays alive, some training batches run with random
-    gates instead of the policy's; the noise of the policy is small from the
-    start, since it cannot fade. Both are ours.
+    gates instead of the policy's. The policy's own have no Gumbel noise by
+    default: noise that does not fade lets all logits settle on one side of
+    zero, with the right mean while training and all or nothing in eval. Both
+    are ours.
 
     Arguments
     ---------
@@ -42,7 +44,7 @@ class MaskLobe(nn.Module):
     """
 
     def __init__(
-        self, lobe: nn.Module, random_share: float = 0.25, noise: float = 0.3
+        self, lobe: nn.Module, random_share: float = 0.25, noise: float = 0.0
     ) -> None:
         super().__init__()
         if not 0 <= random_share < 1:
