@@ -1,0 +1,71 @@
+"""``speechbrain-dsn profile``: MACs per layer, parameters, real-time factor.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from speechbrain_dsn.cli.report import (
+    add_json_argument,
+    add_model_argument,
+    check_json_target,
+    emit,
+    table,
+)
+from speechbrain_dsn.errors import InputError
+
+ACTIVATIONS = (0.0, 0.5, 1.0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``profile``."""
+    add_model_argument(parser)
+    parser.add_argument(
+        "--activation",
+        type=float,
+        metavar="0..1",
+        help="a further mean share of open frames, beside 0, 0.5 and 1",
+    )
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the profile."""
+    check_json_target(args.json)
+    activations = set(ACTIVATIONS)
+    if args.activation is not None:
+        if not 0 <= args.activation <= 1:
+            raise InputError(
+                f"--activation {args.activation:g}: expected a number from 0 "
+                "to 1"
+            )
+        activations.add(args.activation)
+    from speechbrain_dsn.inference.profiling import profile_model
+    from speechbrain_dsn.pretrained import load_model
+
+    values = profile_model(load_model(args.model), sorted(activations))
+    emit(values, _as_text(values), args.json)
+    return 0
+
+
+def _as_text(values: dict[str, Any]) -> str:
+    """A line per layer: M MAC/s at each activation."""
+    total = values["macs_per_second"]
+    rows = {**values["layers"], "total": total}
+    lines = [
+        [name, *(f"{macs / 1e6:.3f}" for macs in costs.values())]
+        for name, costs in rows.items()
+    ]
+    lines.append(["RTF", *(f"{rtf:.4f}" for rtf in values["rtf"].values())])
+    kind = "dynamic" if values["dynamic"] else "static"
+    return (
+        f"{values['model']}: {kind}, {values['parameters']:,} parameters, "
+        f"{values['sample_rate']} Hz, {values['frame_rate']:g} frames/s, "
+        f"latency {values['latency_ms']:g} ms\n"
+        "M MAC/s and real-time factor (offline, one thread) by activation\n"
+        + table(["layer", *total], lines)
+    )

@@ -1,0 +1,150 @@
+"""What a model costs, and how long it takes.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from speechbrain_dsn.inference.blocks import AlignedStream
+from speechbrain_dsn.pretrained import LoadedModel
+
+__all__ = ["fixed_gates", "profile_model", "real_time_factors"]
+
+SECONDS = 4.0
+ROUNDS = 7
+RUN = 16  # frames; decisions on speech come in runs
+
+
+def profile_model(
+    model: LoadedModel, activations: Sequence[float] = (0.0, 0.5, 1.0)
+) -> dict[str, Any]:
+    """Parameters, MACs and real-time factors at given activations.
+
+    Arguments
+    ---------
+    model : LoadedModel
+        Any.
+    activations : sequence of float
+        Mean gates in 0..1; a static model costs the same at each.
+
+    Returns
+    -------
+    dict
+        Plain values for JSON: ``parameters``, ``macs_per_second`` and
+        ``rtf`` by activation, ``layers`` with MACs per second by activation,
+        and what the numbers refer to.
+    """
+    enhancer, config = model.enhancer, model.config
+    report = enhancer.report()
+    names = {f"{activation:g}": activation for activation in activations}
+    factors = real_time_factors(model, list(names.values()))
+    return {
+        "model": config.name,
+        "dynamic": config.dynamic,
+        "parameters": sum(p.numel() for p in enhancer.parameters()),
+        "sample_rate": config.sample_rate,
+        "frame_rate": report.frame_rate,
+        "latency_ms": 1000
+        * (enhancer.delay + enhancer.hop)
+        / config.sample_rate,
+        "macs_per_second": {
+            name: report.macs_per_second(value) for name, value in names.items()
+        },
+        "layers": {
+            layer: {
+                name: cost.at([value] * len(cost.gated)) * report.frame_rate
+                for name, value in names.items()
+            }
+            for layer, cost in report.layers.items()
+        },
+        "rtf": dict(zip(names, factors, strict=True)),
+        "rtf_conditions": {
+            "mode": "offline, PyTorch, blocks of the skipping path",
+            "threads": 1,
+            "seconds": SECONDS,
+            "rounds": ROUNDS,
+        },
+    }
+
+
+def real_time_factors(
+    model: LoadedModel, activations: Sequence[float]
+) -> list[float]:
+    """Time over duration on one thread, at fixed gates.
+
+    Candidates take turns in one process after a warm-up, and the median
+    counts, so that their ratio can be trusted on a busy machine.
+
+    Arguments
+    ---------
+    model : LoadedModel
+        Any.
+    activations : sequence of float
+        Share of open frames in 0..1.
+
+    Returns
+    -------
+    list of float
+        One for each.
+    """
+    enhancer = model.enhancer
+    generator = torch.Generator().manual_seed(0)
+    samples = round(SECONDS * enhancer.sample_rate) // enhancer.hop
+    wav = torch.randn(1, samples * enhancer.hop, generator=generator) / 20
+    gates = [fixed_gates(samples, share) for share in activations]
+    times: list[list[float]] = [[] for _ in gates]
+    with _one_thread():
+        for turn in range(ROUNDS + 1):
+            for place, gate in enumerate(gates):
+                decide = {"gate": gate} if model.config.dynamic else {}
+                stream = AlignedStream(enhancer, 1, decide)
+                begin = time.perf_counter()
+                stream.push(wav)
+                if turn:  # the first one warms up
+                    times[place].append(time.perf_counter() - begin)
+    seconds = wav.size(1) / enhancer.sample_rate
+    return [statistics.median(each) / seconds for each in times]
+
+
+def fixed_gates(frames: int, share: float) -> Tensor:
+    """Gates in runs, with a given share open.
+
+    Arguments
+    ---------
+    frames : int
+        Length.
+    share : float
+        In 0..1.
+
+    Returns
+    -------
+    Tensor
+        ``[1, frames]`` of 0 and 1.
+
+    Example
+    -------
+    >>> fixed_gates(64, 0.25).mean()
+    tensor(0.2500)
+    """
+    place = torch.arange(frames) % RUN
+    return (place < round(share * RUN)).float()[None]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

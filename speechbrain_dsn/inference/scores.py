@@ -1,0 +1,257 @@
+"""What an evaluation found: scores of files, their means, and the cost.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from speechbrain_dsn.metrics import (
+    MetricTable,
+    Score,
+    Summary,
+    spearman,
+    summarize,
+)
+
+__all__ = ["Evaluation", "FileScores", "Scores"]
+
+Scores = dict[str, Score]
+
+
+@dataclass(frozen=True)
+class FileScores:
+    """One line of an evaluation.
+
+    Arguments
+    ---------
+    name : str
+        Of the pair.
+    seconds : float
+        Duration.
+    activation : float
+        Mean gate; 1 for a static model.
+    macs_per_second : float
+        As executed.
+    noisy : dict of str to Score
+        Of the input.
+    enhanced : dict of str to Score
+        Of the output.
+    snr_db : float, optional
+        Of the input, where it is known.
+    error : str, optional
+        What was wrong with the files; nothing could be measured then.
+    """
+
+    name: str
+    seconds: float
+    activation: float
+    macs_per_second: float
+    noisy: Scores
+    enhanced: Scores
+    snr_db: float | None = None
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None where there is no value."""
+        return {
+            "name": self.name,
+            "seconds": self.seconds,
+            "snr_db": self.snr_db,
+            "activation": _plain(self.activation),
+            "macs_per_second": _plain(self.macs_per_second),
+            "metrics": {
+                name: {
+                    "noisy": _plain(self.noisy[name].value),
+                    "enhanced": _plain(score.value),
+                    "reason": score.reason or self.noisy[name].reason,
+                }
+                for name, score in self.enhanced.items()
+            },
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model, and what they cost.
+
+    Arguments
+    ---------
+    model : str
+        Its name.
+    budget : float or None
+        As it was asked for.
+    activation : float
+        Mean gate over all frames; 1 for a static model.
+    macs_per_second : float
+        As executed, over all frames.
+    rtf : float
+        Time of the network over duration of the signals.
+    files : list of FileScores
+        In the order of the pairs.
+    """
+
+    model: str
+    budget: float | None
+    activation: float
+    macs_per_second: float
+    rtf: float
+    files: list[FileScores] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """Model and budget."""
+        if self.budget is None:
+            return self.model
+        return f"{self.model} at {self.budget:g}"
+
+    @property
+    def noisy(self) -> dict[str, Scores]:
+        """Scores of the inputs, to be used again for the next model."""
+        return {file.name: file.noisy for file in self.files}
+
+    def pairs_of(self, metric: str) -> list[dict[str, Score]]:
+        """Noisy and enhanced score of each file; both or none have a value,
+        so that their means run over the same files.
+
+        Arguments
+        ---------
+        metric : str
+            Its name.
+
+        Returns
+        -------
+        list of dict
+            With ``noisy``, ``enhanced`` and ``difference``.
+        """
+        rows = []
+        for file in self.files:
+            noisy, enhanced = file.noisy[metric], file.enhanced[metric]
+            if reason := enhanced.reason or noisy.reason:
+                bad = Score(math.nan, reason)
+                rows.append({k: bad for k in ("noisy", "enhanced")})
+                rows[-1]["difference"] = bad
+                continue
+            gain = Score(enhanced.value - noisy.value)
+            rows.append(
+                {"noisy": noisy, "enhanced": enhanced, "difference": gain}
+            )
+        return rows
+
+    def correlations(self) -> dict[str, Summary]:
+        """Spearman's correlation of activation with the input.
+
+        Returns
+        -------
+        dict of str to Summary
+            With ``snr_db`` and ``dnsmos_ovrl`` of the input, as far as they
+            are known.
+        """
+        use = [file.activation for file in self.files]
+        columns = {
+            "snr_db": [
+                math.nan if file.snr_db is None else file.snr_db
+                for file in self.files
+            ],
+            "dnsmos_ovrl": [
+                file.noisy.get("dnsmos_ovrl", Score(math.nan)).value
+                for file in self.files
+            ],
+        }
+        return {
+            name: spearman(use, values)
+            for name, values in columns.items()
+            if not np.isnan(values).all()
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; None where there is no value."""
+        metrics = {}
+        for name in self.files[0].enhanced if self.files else ():
+            found = summarize(self.pairs_of(name))
+            entry: dict[str, Any] = {}
+            for side, summary in found.items():
+                entry[side] = _plain(summary.value)
+                entry[f"{side}_interval"] = [
+                    _plain(summary.low),
+                    _plain(summary.high),
+                ]
+            summary = found["enhanced"]
+            entry["n_valid"] = summary.n_valid
+            entry["n_total"] = summary.n_total
+            entry["reasons"] = summary.reasons
+            metrics[name] = entry
+        return {
+            "model": self.model,
+            "budget": self.budget,
+            "metrics": metrics,
+            "activation": _plain(self.activation),
+            "macs_per_second": _plain(self.macs_per_second),
+            "rtf": _plain(self.rtf),
+            "correlation_of_activation": {
+                name: summary.as_dict()
+                for name, summary in self.correlations().items()
+            },
+            "files": [file.as_dict() for file in self.files],
+        }
+
+    def point(self, metric: str) -> dict[str, str | float]:
+        """Quality and cost, as `speechbrain_dsn.plots` draws them.
+
+        Arguments
+        ---------
+        metric : str
+            Its name.
+
+        Returns
+        -------
+        dict
+            ``label``, ``series``, ``macs_per_second``, ``value``, ``low``
+            and ``high``.
+        """
+        found = summarize(self.pairs_of(metric))["enhanced"]
+        return {
+            "label": self.label,
+            "series": self.model,
+            "macs_per_second": self.macs_per_second,
+            "value": found.value,
+            "low": found.low,
+            "high": found.high,
+        }
+
+    def add_to(self, table: MetricTable) -> None:
+        """Adds a row: quality, then cost.
+
+        Arguments
+        ---------
+        table : MetricTable
+            With a row of the noisy signals perhaps, see `add_noisy_to`.
+        """
+        extra: dict[str, str | float] = {
+            "M MAC/s": f"{self.macs_per_second / 1e6:.1f}",
+            "activation": f"{self.activation:.3f}",
+        }
+        for name, summary in self.correlations().items():
+            extra[f"rho({name})"] = f"{summary.value:.2f}"
+        table.add(self.label, [file.enhanced for file in self.files], extra)
+
+    def add_noisy_to(self, table: MetricTable) -> None:
+        """Adds a row with the scores of the inputs.
+
+        Arguments
+        ---------
+        table : MetricTable
+            Any.
+        """
+        table.add("noisy", [file.noisy for file in self.files])
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value

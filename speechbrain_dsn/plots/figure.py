@@ -1,0 +1,82 @@
+"""What all plots share: colours, a figure without global state, saving.
+
+Colours are those of Okabe and Ito (2008) and perceptually uniform maps, which
+people with colour-deficient vision can tell apart.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speechbrain_dsn.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "BLUE",
+    "MARKERS",
+    "ORANGE",
+    "SERIES",
+    "new_figure",
+    "require_matplotlib",
+    "save_figure",
+]
+
+BLUE, ORANGE = "#0072B2", "#D55E00"
+SERIES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "osD^vP*"
+DPI = 150
+
+
+def require_matplotlib() -> None:
+    """Check, before long work starts, that plots can be drawn.
+
+    Raises
+    ------
+    InputError
+        If matplotlib is missing, with the extra that brings it.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"plots need matplotlib ({error}): pip install "
+            "'speechbrain-dsn[plots]'"
+        ) from error
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of its own: nothing of pyplot's state is touched."""
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | os.PathLike) -> None:
+    """Under a temporary name, then renamed."""
+    path = Path(path)
+    content = io.BytesIO()
+    with warnings.catch_warnings():  # titles in scripts the font lacks
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(content, format="png", dpi=DPI)
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        part.write_bytes(content.getvalue())
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,43 @@
+"""Small models with random weights, and signals to try them on."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from speechbrain_dsn.gating import Calibration
+from speechbrain_dsn.pretrained import LoadedModel, ModelConfig, save_model
+
+TINY = {"channels": [8, 8, 16]}
+
+
+def noise(samples, channels=1, seed=0):
+    """Noise that comes and goes, ``[T, C]``, float32."""
+    rng = np.random.default_rng(seed)
+    level = np.repeat(rng.uniform(0.0, 0.2, samples // 800 + 1), 800)[:samples]
+    return (level[:, None] * rng.standard_normal((samples, channels))).astype(
+        np.float32
+    )
+
+
+def tiny_model(static=False, **changes):
+    """A network that decides now this way, now that way."""
+    torch.manual_seed(1)
+    if static:
+        config = ModelConfig("tiny-static", "ftfnet", TINY, **changes)
+        return LoadedModel(config.build(), config)
+    config = ModelConfig("tiny", "dynamic_ftfnet", TINY, **changes)
+    enhancer = config.build()
+    with torch.no_grad():
+        _, decision = enhancer(torch.from_numpy(noise(160_000).T))
+    calibration = Calibration.from_logits(decision.logits.flatten().numpy())
+    config = dataclasses.replace(
+        config, calibration=calibration, default_budget=0.5
+    )
+    return LoadedModel(enhancer, config)
+
+
+def save_tiny(folder, static=False):
+    """The same as a model folder."""
+    model = tiny_model(static)
+    return save_model(folder, model.enhancer, model.config, "# tiny\n")
