@@ -42,7 +42,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = MappingProxyType(
         causality.check_padding: (),
         causality.check_items_are_separate: (),
         gradients.check_gradients: (),
-        gradients.check_every_parameter_learns: (),
+        gradients.check_every_parameter_learns: ("trains",),
         gradients.check_closed_is_untouched: ("gates_cost",),
         executed.check_macs_are_executed: ("costs",),
         executed.check_macs_are_linear_in_time: ("costs",),

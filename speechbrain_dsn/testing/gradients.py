@@ -17,7 +17,8 @@ from speechbrain_dsn.testing.subject import Subject
 def check_gradients(subject: Subject) -> None:
     """Derivatives of the soft path equal finite differences.
 
-    In the input, the gate and every parameter, along random directions.
+    In the input (which a failure calls "input 0"), the gate (1) and the
+    parameters in their order (2 and on), along random directions.
 
     Arguments
     ---------
@@ -27,7 +28,7 @@ def check_gradients(subject: Subject) -> None:
     layer, x = subject.layer(), subject.input(1, 4)
     names = [name for name, _ in layer.named_parameters()]
     values = [p.detach().requires_grad_() for p in layer.parameters()]
-    # A frame has to pass the whole range of the gate but its ends.
+    # Away from 0 and 1: a gate may act through its logarithm.
     gate = (0.1 + 0.8 * torch.rand(x.shape[:2]).to(x)).requires_grad_()
 
     def run(x: Tensor, gate: Tensor, *values: Tensor) -> Tensor:
@@ -40,7 +41,8 @@ def check_gradients(subject: Subject) -> None:
     try:
         gradcheck(run, (x.requires_grad_(), gate, *values), fast_mode=True)
     except GradcheckError as error:
-        raise AssertionError(f"{subject.name}: gradients: {error}") from error
+        told = " ".join(str(error).splitlines()[:3])  # Jacobians follow
+        raise AssertionError(f"{subject.name}: gradients: {told}") from error
 
 
 def check_every_parameter_learns(subject: Subject) -> None:

@@ -63,6 +63,8 @@ def check_reset_parameters(subject: Subject) -> None:
 
         once, again = (_seeded(drawn) for _ in range(2))
         for name, value in once.items():
+            reached = not bool(value.isnan().any())
+            subject.require(reached, f"{what} leaves {name} as it was")
             told = f"{what} draws {name} alike under one seed"
             subject.require_close(again[name], value, told, 0.0)
         for name, (mean, spread) in _statistics(drawn).items():
@@ -132,7 +134,9 @@ def check_copies(subject: Subject) -> None:
     """
     layer, x = subject.layer(), subject.input()
     gate = subject.gate(x)
-    subject.masked(layer.train(), x, gate).mean().backward()
+    y = subject.masked(layer.train(), x, gate)
+    if subject.trains:
+        y.mean().backward()
     expected = subject.masked(layer.eval(), x, gate)
     for how, duplicate in (
         ("deepcopy", copy.deepcopy(layer)),
@@ -181,7 +185,8 @@ def check_extremes(subject: Subject) -> None:
         for name, run in subject.paths().items():
             layer.zero_grad()
             y = run(layer, extreme, gate)
-            y.mean().backward()
+            if subject.trains:
+                y.mean().backward()
             grads = [p.grad for p in layer.parameters() if p.grad is not None]
             finite = all(bool(t.isfinite().all()) for t in (y, *grads))
             subject.require(finite, f"{name}: {what} gives NaN or infinity")

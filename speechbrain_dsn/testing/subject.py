@@ -1,4 +1,4 @@
-"""A layer under test, and every way to run it.
+"""A layer under test: what it can, and what to feed it.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -6,23 +6,19 @@ Authors
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from speechbrain_dsn.cost import Decision, MacCount
-
-Run = Callable[[nn.Module, Tensor, Tensor], Tensor]
+from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.testing.runs import Runs, accepts
 
 
 @dataclass
-class Subject:
+class Subject(Runs):
     """What the battery has to know about a layer.
 
     Which checks apply is read off the layer's methods: a ``gate`` among the
@@ -86,7 +82,7 @@ class Subject:
     @property
     def gated(self) -> bool:
         """Whether ``forward`` takes a gate."""
-        return _accepts(self.model.forward, "gate")
+        return accepts(self.model.forward, "gate")
 
     @property
     def skips(self) -> bool:
@@ -107,6 +103,11 @@ class Subject:
     def costs(self) -> bool:
         """Whether the layer declares MACs."""
         return hasattr(self.model, "macs") or hasattr(self.model, "report")
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is something to learn."""
+        return any(p.requires_grad for p in self.model.parameters())
 
     @property
     def resets(self) -> bool:
@@ -207,215 +208,6 @@ class Subject:
         """
         return torch.rand(x.shape[:2]) < 0.5
 
-    def masked(
-        self, layer: nn.Module, x: Tensor, gate: Tensor | None = None
-    ) -> Tensor:
-        """Runs ``forward``.
-
-        Arguments
-        ---------
-        layer : torch.nn.Module
-            The layer.
-        x : Tensor
-            ``[B, T, ..., C]``.
-        gate : Tensor, optional
-            ``[B, T]`` soft, hard or booleans.
-
-        Returns
-        -------
-        Tensor
-            The output alone, without a decision.
-        """
-        if not self.gated or gate is None:
-            return _first(layer(x))
-        return _first(layer(x, gate=gate.to(x.dtype)))
-
-    def skipping(self, layer: nn.Module, x: Tensor, is_open: Tensor) -> Tensor:
-        """Runs ``forward_skipping``.
-
-        Arguments
-        ---------
-        layer : torch.nn.Module
-            The layer.
-        x : Tensor
-            ``[B, T, ..., C]``.
-        is_open : Tensor
-            Booleans ``[B, T]``.
-
-        Returns
-        -------
-        Tensor
-            The output.
-        """
-        return _first(layer.forward_skipping(x, is_open))
-
-    def context(self, layer: nn.Module, x: Tensor) -> Any:
-        """The state at the start of streams like ``x``.
-
-        Arguments
-        ---------
-        layer : torch.nn.Module
-            The layer.
-        x : Tensor
-            ``[B, T, ..., C]``.
-
-        Returns
-        -------
-        object
-            The layer's context.
-        """
-        where = {"device": x.device, "dtype": x.dtype}
-        if _accepts(layer.make_streaming_context, "bins"):
-            where["bins"] = _positions(x)
-        return layer.make_streaming_context(len(x), **where)
-
-    def step(
-        self,
-        layer: nn.Module,
-        x: Tensor,
-        context: Any,
-        is_open: Tensor | None = None,
-    ) -> Tensor:
-        """Runs ``forward_streaming`` on one chunk.
-
-        Arguments
-        ---------
-        layer : torch.nn.Module
-            The layer.
-        x : Tensor
-            ``[B, T, ..., C]``.
-        context : object
-            Updated by the layer.
-        is_open : Tensor, optional
-            Booleans ``[B, T]``.
-
-        Returns
-        -------
-        Tensor
-            The output.
-        """
-        run = layer.forward_streaming
-        if not self.gated or is_open is None:
-            return _first(run(x, context))
-        if _accepts(run, "is_open"):
-            return _first(run(x, context, is_open=is_open))
-        return _first(run(x, context, gate=is_open.to(x.dtype)))
-
-    def streaming(
-        self,
-        layer: nn.Module,
-        x: Tensor,
-        is_open: Tensor | None = None,
-        chunks: int | list[int] | None = None,
-    ) -> Tensor:
-        """Runs whole streams, chunk by chunk.
-
-        Arguments
-        ---------
-        layer : torch.nn.Module
-            The layer.
-        x : Tensor
-            ``[B, T, ..., C]``.
-        is_open : Tensor, optional
-            Booleans ``[B, T]``.
-        chunks : int or list of int, optional
-            Frames per chunk as in ``torch.split``, drawn by default.
-
-        Returns
-        -------
-        Tensor
-            The outputs, joined.
-        """
-        context = self.context(layer, x)
-        parts = x.split(chunks or self.chunks(x.size(1)), 1)
-        outputs, start = [], 0
-        for part in parts:
-            stop = start + part.size(1)
-            gate = None if is_open is None else is_open[:, start:stop]
-            outputs.append(self.step(layer, part, context, gate))
-            start = stop
-        return torch.cat(outputs, 1)
-
-    def chunks(self, time: int) -> list[int]:
-        """Draws lengths of chunks.
-
-        Arguments
-        ---------
-        time : int
-            Their sum.
-
-        Returns
-        -------
-        list of int
-            Each at least 1.
-        """
-        chunks = []
-        while time:
-            chunks.append(int(torch.randint(1, time + 1, ())))
-            time -= chunks[-1]
-        return chunks
-
-    def paths(self, chunks: int | None = None) -> dict[str, Run]:
-        """The ways to run a whole sequence with a hard gate.
-
-        Arguments
-        ---------
-        chunks : int, optional
-            Frames per chunk of a stream, drawn by default.
-
-        Returns
-        -------
-        dict of str to callable
-            ``(layer, x, is_open) -> y`` by name.
-        """
-        paths: dict[str, Run] = {"masked": self.masked}
-        if self.skips:
-            paths["skipping"] = self.skipping
-        if self.streams:
-            paths["streaming"] = partial(self.streaming, chunks=chunks)
-        return paths
-
-    def dense(self, layer: nn.Module, x: Tensor, is_open: bool) -> Tensor:
-        """Runs the slice of one branch.
-
-        Arguments
-        ---------
-        layer : torch.nn.Module
-            The layer.
-        x : Tensor
-            ``[B, T, ..., C]``.
-        is_open : bool
-            Which branch.
-
-        Returns
-        -------
-        Tensor
-            The slice's output, often with fewer channels.
-        """
-        dense = layer.slice_to(is_open)
-        return dense(x) if self.run_dense is None else self.run_dense(dense, x)
-
-    def cost(self, layer: nn.Module, x: Tensor) -> MacCount:
-        """The declared cost of one frame.
-
-        Arguments
-        ---------
-        layer : torch.nn.Module
-            The layer.
-        x : Tensor
-            ``[B, T, ..., C]``.
-
-        Returns
-        -------
-        MacCount
-            MACs.
-        """
-        if not hasattr(layer, "macs"):
-            return layer.report().cost
-        if not inspect.signature(layer.macs).parameters:
-            return layer.macs()
-        return layer.macs(_positions(x))
-
     def require(self, condition: bool, message: str) -> None:
         """Raises in the layer's name unless a condition holds.
 
@@ -460,15 +252,3 @@ class Subject:
         self.require(
             error <= tolerance, f"{what}: error {error:.2g} > {tolerance:.2g}"
         )
-
-
-def _accepts(function: Callable[..., Any], name: str) -> bool:
-    return name in inspect.signature(function).parameters
-
-
-def _positions(x: Tensor) -> int:
-    return math.prod(x.shape[2:-1])
-
-
-def _first(result: Any) -> Tensor:
-    return result[0] if isinstance(result, tuple) else result
