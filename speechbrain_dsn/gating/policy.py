@@ -58,7 +58,11 @@ class FramePolicy(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Starts undecided, at the initial bias."""
+        """Starts undecided, at the initial bias, with spread-out logits.
+
+        Logits that start close together flip together: every frame of an
+        utterance opens, or none.
+        """
         for layer in (self.dense, self.memory, self.head):
             if layer is not None:
                 layer.reset_parameters()

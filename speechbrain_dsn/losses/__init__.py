@@ -10,6 +10,7 @@ from speechbrain_dsn.losses.complexity import (
     metric_target,
 )
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
+from speechbrain_dsn.losses.waveform import negative_si_sdr
 from speechbrain_dsn.losses.wrapper import ComplexityRegularized
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "budget_hinge",
     "budget_pull",
     "metric_target",
+    "negative_si_sdr",
 ]

@@ -18,7 +18,12 @@ from torch import Tensor
 from speechbrain_dsn.cost import Decision, MacCount
 from speechbrain_dsn.dataio.mixing import Batch
 from speechbrain_dsn.gating import random_gate
-from speechbrain_dsn.losses import budget_hinge, budget_pull, metric_target
+from speechbrain_dsn.losses import (
+    budget_hinge,
+    budget_pull,
+    metric_target,
+    negative_si_sdr,
+)
 from speechbrain_dsn.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -29,10 +34,12 @@ class DynamicBrain(sb.Brain):
 
     ``modules.enhancer`` maps ``[B, samples]`` to ``(estimate, Decision or
     None)``. Needs in ``hparams``: ``plan`` (:class:`StagePlan`),
-    ``signal_loss``, ``batches_per_epoch``, ``lr``, ``policy_lr``,
-    ``epoch_counter``, ``train_logger``, and for a net that decides the
-    complexity loss: ``gate_weight``, ``gate_loss`` (``hinge`` or ``pull``),
-    ``gate_target`` (a ratio, or ``metric``), ``metric_scale``.
+    ``signal_loss``, ``si_sdr_weight``, ``si_sdr_from``,
+    ``batches_per_epoch``, ``lr``, ``policy_lr``, ``snapshot_epoch``,
+    ``checkpoints_to_keep``, ``epoch_counter``, ``train_logger``,
+    ``output_folder``, and for a net that decides the complexity loss:
+    ``gate_weight``, ``gate_loss`` (``hinge`` or ``pull``), ``gate_target``
+    (a ratio, or ``metric``), ``metric_scale``, ``gumbel_noise``.
     """
 
     def init_optimizers(self) -> None:
@@ -122,6 +129,10 @@ class DynamicBrain(sb.Brain):
             self.validation.add(self.enhancer, batch, estimate, decision)
             return loss
         self._note("signal", loss)
+        if self.epoch >= self.hparams.si_sdr_from:
+            distance = negative_si_sdr(estimate, clean).mean()
+            self._note("si_sdr", -distance)
+            loss = loss + self.hparams.si_sdr_weight * distance
         if decision is not None and self.gates == "policy":
             loss = loss + self._gate_loss(decision, batch)
         return loss

@@ -1,8 +1,8 @@
 """What the enhancement recipes train and measure on.
 
-A data source has four methods: ``prepare()``, and ``train(counter)``,
-``valid()`` and ``test()``, which give data sets of
-:class:`~speechbrain_dsn.dataio.mixing.Batch`.
+A data source finds its files in ``prepare()``; ``train(counter)`` and
+``valid()`` give data sets of :class:`~speechbrain_dsn.dataio.mixing.Batch`,
+and ``test()`` the pairs of the results table.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -24,6 +24,7 @@ from speechbrain_dsn.dataio.folders import PreparedFolders, prepare_folders
 from speechbrain_dsn.dataio.mixing import Batch, MixtureBatches, MixtureSampler
 from speechbrain_dsn.dataio.ovrl import annotate_ovrl, ovrl_of_clips
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.pairs import Pair, mixture_pairs
 
 
 class EnhancementData(Protocol):
@@ -38,8 +39,8 @@ class EnhancementData(Protocol):
     def valid(self) -> Dataset:
         """Batches of one, to choose by."""
 
-    def test(self) -> Dataset:
-        """Batches of one, to report."""
+    def test(self) -> list[Pair]:
+        """Pairs to report."""
 
     def train_ovrl(self) -> np.ndarray | None:
         """Scores of the training inputs, if the recipe uses them."""
@@ -251,12 +252,12 @@ class FolderData:
         """
         return FixedMixtures(self.files.valid(), self._valid_ovrl())
 
-    def test(self) -> FixedMixtures:
+    def test(self) -> list[Pair]:
         """The mixtures to report.
 
         Returns
         -------
-        FixedMixtures
-            Without scores: they belong to the evaluation.
+        list of Pair
+            Mixed when they are needed.
         """
-        return FixedMixtures(self.files.test())
+        return mixture_pairs(self.files.test())

@@ -6,25 +6,37 @@ Authors
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
-from speechbrain_dsn.dataio.mixing import Batch
+from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.gating import Calibration
+from speechbrain_dsn.inference.evaluation import (
+    Evaluation,
+    Pair,
+    evaluate_pairs,
+)
+from speechbrain_dsn.metrics import MetricTable
+from speechbrain_dsn.pretrained import LoadedModel, load_model, save_model
+from speechbrain_dsn.pretrained.card import make_card
 
 
 @torch.inference_mode()
-def calibrate(enhancer: nn.Module, batches: Iterable[Batch]) -> Calibration:
+def calibrate(enhancer: nn.Module, valid: Dataset) -> Calibration:
     """The bias for every budget, from the logits on valid.
 
     Arguments
     ---------
     enhancer : torch.nn.Module
         A net that decides, in eval mode.
-    batches : iterable of Batch
-        Mixtures of valid, never of test.
+    valid : Dataset
+        Batches of valid, never of test.
 
     Returns
     -------
@@ -33,8 +45,120 @@ def calibrate(enhancer: nn.Module, batches: Iterable[Batch]) -> Calibration:
     """
     device = next(enhancer.parameters()).device
     logits = []
-    for batch in batches:
-        _, decision = enhancer(batch.noisy.to(device))
-        valid = decision.mask().bool()
-        logits.append(decision.logits[valid].cpu())
+    for index in range(len(valid)):
+        _, decision = enhancer(valid[index].noisy.to(device))
+        logits.append(decision.logits[decision.mask().bool()].cpu())
     return Calibration.from_logits(torch.cat(logits).numpy())
+
+
+def write_results(
+    enhancer: nn.Module,
+    hparams: dict[str, Any],
+    valid: Dataset,
+    test: list[Pair],
+) -> list[Evaluation]:
+    """Calibrates on valid, saves the model folder, and measures on test.
+
+    Arguments
+    ---------
+    enhancer : torch.nn.Module
+        Trained.
+    hparams : dict
+        With ``output_folder``, ``model_config``, ``model_folder``,
+        ``default_budget``, ``test_metrics``, ``test_budgets``, ``workers``.
+    valid : Dataset
+        Batches to calibrate on.
+    test : list of Pair
+        What to report.
+
+    Returns
+    -------
+    list of Evaluation
+        One per row of the table.
+    """
+    enhancer.eval()
+    config, budgets = hparams["model_config"], [None]
+    plan, seed = hparams["plan"], hparams["seed"]
+    info = {
+        "epochs": plan.epochs,
+        "steps": plan.epochs * hparams["batches_per_epoch"],
+        "seed": seed,
+    }
+    config = replace(config, info={**config.info, **info})
+    if enhancer.dynamic:
+        config = replace(
+            config,
+            calibration=calibrate(enhancer, valid),
+            default_budget=hparams["default_budget"],
+        )
+        budgets += hparams["test_budgets"]
+    folder = save_model(
+        hparams["model_folder"],
+        enhancer.cpu(),
+        config,
+        make_card(config, enhancer),
+        overwrite=True,
+    )
+    model = load_model(folder)
+    rows = measure(model, test, hparams["test_metrics"], budgets, hparams)
+    write_table(rows, Path(hparams["output_folder"]))
+    return rows
+
+
+def measure(
+    model: LoadedModel,
+    test: list[Pair],
+    metrics: list[str],
+    budgets: list[float | None],
+    hparams: dict[str, Any],
+) -> list[Evaluation]:
+    """Evaluates a model at several budgets; the inputs are scored once.
+
+    Arguments
+    ---------
+    model : LoadedModel
+        From the run's own model folder.
+    test : list of Pair
+        What to report.
+    metrics : list of str
+        Columns of the table.
+    budgets : list of float or None
+        None is the model's default.
+    hparams : dict
+        With ``workers``.
+
+    Returns
+    -------
+    list of Evaluation
+        In the order of the budgets.
+    """
+    rows: list[Evaluation] = []
+    for budget in budgets:
+        noisy = rows[0].noisy if rows else None
+        rows.append(
+            evaluate_pairs(
+                model, test, metrics, budget, hparams["workers"], noisy
+            )
+        )
+    return rows
+
+
+def write_table(rows: list[Evaluation], folder: Path) -> None:
+    """Prints and writes the results table, and all numbers as JSON.
+
+    Arguments
+    ---------
+    rows : list of Evaluation
+        At least one.
+    folder : Path
+        Gets ``results.md`` and ``results.json``.
+    """
+    table = MetricTable()
+    rows[0].add_noisy_to(table)
+    for row in rows:
+        row.add_to(table)
+    text = table.markdown()
+    print(text)
+    write_text(folder / "results.md", text + "\n")
+    values = [row.as_dict() for row in rows]
+    write_text(folder / "results.json", json.dumps(values, indent=1) + "\n")

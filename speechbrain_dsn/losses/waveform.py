@@ -1,0 +1,50 @@
+"""Signal losses on samples.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def negative_si_sdr(
+    estimate: Tensor, target: Tensor, eps: float = 1e-8
+) -> Tensor:
+    """Scale-invariant signal-to-distortion ratio in dB, with its sign turned.
+
+    Le Roux et al. 2019 (arXiv 1811.02508), means removed. Both energies get
+    a floor relative to the target, so that the loss of a silent or perfect
+    estimate is finite.
+
+    Arguments
+    ---------
+    estimate : Tensor
+        ``[B, samples]``.
+    target : Tensor
+        ``[B, samples]``.
+    eps : float
+        Floor of the energies as a share of the target's.
+
+    Returns
+    -------
+    Tensor
+        ``[B]``, in dB.
+
+    Example
+    -------
+    >>> import torch
+    >>> x = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
+    >>> y = torch.tensor([[1.0, 1.0, -1.0, -1.0]])
+    >>> round(negative_si_sdr(x + 0.1 * y, x).item(), 2)
+    -20.0
+    """
+    estimate = estimate - estimate.mean(1, keepdim=True)
+    target = target - target.mean(1, keepdim=True)
+    energy = target.square().sum(1, keepdim=True).clamp_min(1e-20)
+    wanted = (estimate * target).sum(1, keepdim=True) / energy * target
+    floor = eps * energy.squeeze(1)
+    signal = wanted.square().sum(1) + floor
+    distortion = (estimate - wanted).square().sum(1) + floor
+    return 10 * (distortion.log10() - signal.log10())
