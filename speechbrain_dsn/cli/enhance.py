@@ -132,7 +132,7 @@ def _enhance_all(
                 _prepare(job, args)
                 report = work(job, bar.update)
                 if args.plot:
-                    _plot(report, plot_path(job.output))
+                    draw(report, plot_path(job.output))
                 reports.append(report)
             except InputError as error:
                 problems.append(str(error))
@@ -164,8 +164,16 @@ def _prepare(job: Job, args: argparse.Namespace) -> None:
         ) from error
 
 
-def _plot(report: FileReport, path: Path) -> None:
-    """Draw the beginning of a file, first channel."""
+def draw(report: FileReport, path: Path) -> None:
+    """Draw the beginning of a file, first channel.
+
+    Arguments
+    ---------
+    report : FileReport
+        Of a file that was enhanced.
+    path : Path
+        PNG to write.
+    """
     from speechbrain_dsn.dataio.audio import iter_blocks
     from speechbrain_dsn.plots import plot_gates
 
