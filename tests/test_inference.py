@@ -39,6 +39,11 @@ def whole(wav, model=MODEL):
         return model.enhancer(wav, **model.decide())
 
 
+def signal_stream(rate, channels, model=MODEL):
+    stream = AlignedStream(model.enhancer, channels, model.decide())
+    return SignalStream(stream, rate)
+
+
 @given(
     samples=st.integers(1, 5000),
     cuts=st.lists(st.integers(0, 5000), max_size=6),
@@ -77,7 +82,7 @@ def test_the_model_decides_both_ways():
     block=st.integers(100, 9000),
 )
 def test_signals_of_any_rate_keep_their_length(rate, channels, samples, block):
-    stream = SignalStream(MODEL.enhancer, rate, channels, MODEL.decide())
+    stream = signal_stream(rate, channels)
     signal = noise(samples, channels)
     parts = [
         stream.push(signal[begin : begin + block])
@@ -95,7 +100,7 @@ def test_resampling_keeps_time_and_level():
     time = np.arange(48_000) / 48_000
     tone = np.sin(2 * np.pi * 1000 * time, dtype=np.float32)[:, None]
     high = np.sin(2 * np.pi * 12_000 * time, dtype=np.float32)[:, None]
-    stream = SignalStream(model.enhancer, 48_000, 1, {})
+    stream = signal_stream(48_000, 1, model)
     result = np.concatenate([stream.push(tone + high), stream.flush()])
     inside = slice(4800, -4800)
     assert np.abs(result - tone)[inside].max() < 0.01
@@ -103,9 +108,9 @@ def test_resampling_keeps_time_and_level():
 
 def test_channels_do_not_mix():
     signal = noise(6000, 2)
-    alone = SignalStream(MODEL.enhancer, 16_000, 1, MODEL.decide())
+    alone = signal_stream(16_000, 1)
     left = np.concatenate([alone.push(signal[:, :1]), alone.flush()])
-    both = SignalStream(MODEL.enhancer, 16_000, 2, MODEL.decide())
+    both = signal_stream(16_000, 2)
     result = np.concatenate([both.push(signal), both.flush()])
     assert np.allclose(result[:, :1], left, atol=1e-5)
 
@@ -305,6 +310,9 @@ def test_evaluation_scores_quality_and_cost(monkeypatch):
         entry["enhanced"] - entry["noisy"]
     )
     assert (entry["n_valid"], entry["n_total"]) == (3, 3)
+    point = evaluation.point("si_sdr")
+    assert point["value"] == pytest.approx(entry["enhanced"])
+    assert [point["low"], point["high"]] == entry["enhanced_interval"]
     low, high = entry["noisy_interval"]
     assert low < entry["noisy"] < high
     use = [file["activation"] for file in found["files"]]

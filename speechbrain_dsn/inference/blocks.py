@@ -67,6 +67,7 @@ class AlignedStream:
     ) -> None:
         self.enhancer, self.decide = enhancer, decide
         self._context = enhancer.make_streaming_context(batch_size, device)
+        self.sample_rate = enhancer.sample_rate
         self._rest = torch.zeros(batch_size, 0, device=device)
         self._delay = enhancer.delay  # samples still to be left out
         self._taken = self._given = 0
@@ -79,7 +80,7 @@ class AlignedStream:
         Arguments
         ---------
         wav : Tensor
-            ``[B, n]``, n may be 0.
+            ``[B, n]`` on any device, n may be 0.
 
         Returns
         -------
@@ -87,7 +88,7 @@ class AlignedStream:
             ``[B, m]``.
         """
         self._taken += wav.size(1)
-        wav = torch.cat([self._rest, wav], 1)
+        wav = torch.cat([self._rest, wav.to(self._rest)], 1)
         whole = wav.size(1) - wav.size(1) % self.enhancer.hop
         self._rest = wav[:, whole:]
         if not whole:
@@ -149,40 +150,26 @@ class SignalStream:
 
     Arguments
     ---------
-    enhancer : torch.nn.Module
-        In eval mode.
+    stream : AlignedStream
+        One signal per channel, at the start.
     sample_rate : int
         Of the signal, in Hz.
-    channels : int
-        Of the signal.
-    decide : dict
-        Passed to the enhancer.
-    device : torch.device, optional
-        Where the enhancer is.
 
     Example
     -------
     >>> from speechbrain_dsn.pretrained import ModelConfig
     >>> enhancer = ModelConfig("tiny", "dynamic_ftfnet").build()
-    >>> stream = SignalStream(enhancer, 44100, 2, {"bias": 0.0})
-    >>> parts = [stream.push(np.zeros((1000, 2), np.float32))]
-    >>> sum(len(part) for part in [*parts, stream.flush()])
+    >>> stream = AlignedStream(enhancer, 2, {"bias": 0.0})
+    >>> signal = SignalStream(stream, 44100)
+    >>> parts = [signal.push(np.zeros((1000, 2), np.float32))]
+    >>> sum(len(part) for part in [*parts, signal.flush()])
     1000
     """
 
-    def __init__(
-        self,
-        enhancer: nn.Module,
-        sample_rate: int,
-        channels: int,
-        decide: dict[str, Any],
-        device: torch.device | str | None = None,
-    ) -> None:
-        rate = enhancer.sample_rate
-        self._before = Resampler(sample_rate, rate)
-        self._after = Resampler(rate, sample_rate)
-        self._stream = AlignedStream(enhancer, channels, decide, device)
-        self._device = device
+    def __init__(self, stream: AlignedStream, sample_rate: int) -> None:
+        self._stream = stream
+        self._before = Resampler(sample_rate, stream.sample_rate)
+        self._after = Resampler(stream.sample_rate, sample_rate)
         self._missing = 0
 
     def push(self, block: np.ndarray) -> np.ndarray:
@@ -199,12 +186,8 @@ class SignalStream:
             ``[m, C]``, float32.
         """
         self._missing += len(block)
-        return self._cut(self._after.process(self._enhance(block)))
-
-    def _enhance(self, block: np.ndarray) -> np.ndarray:
-        block = self._before.process(block)
-        wav = torch.from_numpy(np.ascontiguousarray(block.T))
-        return self._stream.push(wav.to(self._device)).cpu().numpy().T
+        wav = self._stream.push(_to_batch(self._before.process(block)))
+        return self._cut(self._after.process(_to_signal(wav)))
 
     def flush(self) -> np.ndarray:
         """Gives the rest.
@@ -214,10 +197,9 @@ class SignalStream:
         np.ndarray
             ``[m, C]``, float32.
         """
-        block = np.ascontiguousarray(self._before.flush().T)
-        wav = torch.from_numpy(block).to(self._device)
-        last = torch.cat([self._stream.push(wav), self._stream.flush()], 1)
-        last = self._after.process(last.cpu().numpy().T)
+        wav = self._stream.push(_to_batch(self._before.flush()))
+        wav = torch.cat([wav, self._stream.flush()], 1)
+        last = self._after.process(_to_signal(wav))
         return self._cut(np.concatenate((last, self._after.flush())))
 
     def _cut(self, block: np.ndarray) -> np.ndarray:
@@ -233,3 +215,13 @@ class SignalStream:
     def gates(self) -> np.ndarray:
         """Gates so far ``[C, T, K]``, booleans."""
         return self._stream.decision().values.numpy() > 0.5
+
+
+def _to_batch(block: np.ndarray) -> Tensor:
+    """``[n, C]`` to ``[C, n]``."""
+    return torch.from_numpy(np.ascontiguousarray(block.T))
+
+
+def _to_signal(wav: Tensor) -> np.ndarray:
+    """``[C, n]`` to ``[n, C]``."""
+    return wav.cpu().numpy().T

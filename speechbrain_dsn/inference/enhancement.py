@@ -244,13 +244,10 @@ class DynamicEnhancement(Pretrained):
         writer = None
         if output_filename is not None:
             writer = open_output(info, output_filename, overwrite)
-        stream = SignalStream(
-            self.mods.enhancer,
-            info.sample_rate,
-            info.channels,
-            decide,
-            self.device,
+        stream = AlignedStream(
+            self.mods.enhancer, info.channels, decide, self.device
         )
+        stream = SignalStream(stream, info.sample_rate)
         samples = np.concatenate(list(enhanced_blocks(info, stream)))
         if writer is not None:
             with writer:

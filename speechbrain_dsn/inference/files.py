@@ -22,7 +22,11 @@ from speechbrain_dsn.dataio.audio import (
     probe,
 )
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.inference.blocks import BLOCK_SECONDS, SignalStream
+from speechbrain_dsn.inference.blocks import (
+    BLOCK_SECONDS,
+    AlignedStream,
+    SignalStream,
+)
 from speechbrain_dsn.pretrained import LoadedModel
 
 __all__ = ["FileReport", "enhance_to_file", "enhanced_blocks", "open_output"]
@@ -187,9 +191,8 @@ def enhance_to_file(
     """
     decide = model.decide(budget)
     info = probe(path)
-    stream = SignalStream(
-        model.enhancer, info.sample_rate, info.channels, decide, device
-    )
+    stream = AlignedStream(model.enhancer, info.channels, decide, device)
+    stream = SignalStream(stream, info.sample_rate)
     begin = time.perf_counter()
     with open_output(info, output, overwrite) as writer:
         for block in enhanced_blocks(info, stream, progress):
