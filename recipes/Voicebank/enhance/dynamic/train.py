@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Train an enhancer on VoiceBank+DEMAND.
+
+Run from this folder:
+> python train.py hparams/ftfnet.yaml --data_folder /path/to/voicebank
+> python train.py hparams/mgt_dsn.yaml --data_folder /path/to/voicebank
+
+The data folder holds the four folders of the corpus as published (48 kHz),
+or at 16 kHz. Neither transcripts nor the network are needed. A run that was
+stopped goes on where it was.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+import sys
+
+import speechbrain_dsn  # noqa: F401  # isort: skip
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml
+
+from speechbrain_dsn.training.enhancement import run_enhancement
+
+if __name__ == "__main__":
+    hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
+    sb.utils.distributed.ddp_init_group(run_opts)
+    with open(hparams_file, encoding="utf-8") as fin:
+        hparams = load_hyperpyyaml(fin, overrides)
+    sb.create_experiment_directory(
+        experiment_directory=hparams["output_folder"],
+        hyperparams_to_save=hparams_file,
+        overrides=overrides,
+    )
+    run_enhancement(hparams, run_opts)
