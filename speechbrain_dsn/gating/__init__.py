@@ -6,7 +6,11 @@ Authors
 
 from speechbrain_dsn.gating.calibration import Calibration
 from speechbrain_dsn.gating.policy import FramePolicy
-from speechbrain_dsn.gating.sampling import random_gate, sample_gate
+from speechbrain_dsn.gating.sampling import (
+    random_gate,
+    sample_gate,
+    top_share_gate,
+)
 from speechbrain_dsn.gating.tape import Tape, find_tapes
 
 __all__ = [
@@ -16,4 +20,5 @@ __all__ = [
     "find_tapes",
     "random_gate",
     "sample_gate",
+    "top_share_gate",
 ]

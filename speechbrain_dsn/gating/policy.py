@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount, total
 from speechbrain_dsn.nnet.linear import DynamicLinear
+from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
 from speechbrain_dsn.nnet.rnn import GRUContext, TimeGRU
 
 
@@ -19,9 +20,10 @@ class FramePolicy(nn.Module):
     """Statistics of a feature map, two dense layers, one logit per frame.
 
     Mean and standard deviation over frequency feed two dense layers as in
-    MGT-DSN (arXiv 2510.11395). The small GRU between them is ours: with the
-    statistics of a single frame the policy cannot tell a pause from a noise
-    floor.
+    MGT-DSN (arXiv 2510.11395). Ours are the normalization of the statistics,
+    with their level as one more input: raw, they hardly vary, and neither do
+    the logits; and the small GRU between the layers: with the statistics of
+    a single frame the policy cannot tell a pause from a noise floor.
 
     Arguments
     ---------
@@ -41,7 +43,7 @@ class FramePolicy(nn.Module):
     >>> policy(torch.randn(2, 10, 63, 32)).shape
     torch.Size([2, 10])
     >>> policy.macs()
-    MacCount(fixed=8224, gated=(0,))
+    MacCount(fixed=8256, gated=(0,))
     """
 
     def __init__(
@@ -52,26 +54,26 @@ class FramePolicy(nn.Module):
         initial_bias: float = 0.0,
     ) -> None:
         super().__init__()
-        self.dense = DynamicLinear(hidden, 2 * channels)
+        self.norm = DynamicLayerNorm(2 * channels)
+        self.dense = DynamicLinear(hidden, 2 * channels + 1)
         self.memory = TimeGRU(hidden, hidden, 1) if memory else None
         self.head = DynamicLinear(1, hidden, initial_bias=initial_bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Starts undecided, at the initial bias, with spread-out logits.
-
-        Logits that start close together flip together: every frame of an
-        utterance opens, or none.
-        """
-        for layer in (self.dense, self.memory, self.head):
+        """Starts undecided, at the initial bias."""
+        for layer in (self.norm, self.dense, self.memory, self.head):
             if layer is not None:
                 layer.reset_parameters()
 
     def _statistics(self, features: Tensor) -> Tensor:
-        """Mean and deviation over bins, ``[B, T, 1, 2 C]``."""
+        """Mean and deviation over bins, normalized over channels, and the
+        level that this took away, ``[B, T, 1, 2 C + 1]``."""
         mean = features.mean(2, keepdim=True)
         power = (features - mean).square().mean(2, keepdim=True)
-        return torch.cat([mean, (power + 1e-8).sqrt()], -1)
+        both = torch.cat([mean, (power + 1e-8).sqrt()], -1)
+        level = both.abs().mean(-1, keepdim=True).clamp_min(1e-4).log()
+        return torch.cat([self.norm(both), level], -1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits of whole utterances.

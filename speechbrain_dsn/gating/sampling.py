@@ -58,14 +58,85 @@ def sample_gate(
     if not training:
         return (logits > 0).float()
     if noise:
-        tiny = torch.finfo(logits.dtype).tiny
-        u = torch.rand_like(logits).clamp_(tiny, 1 - 1e-7)
-        logits = logits + noise * (u.log() - (-u).log1p())
+        logits = logits + noise * _logistic(logits)
     soft = torch.sigmoid(logits / temperature)
     if not straight_through:
         return soft
     # The brackets matter: (1 + soft) - soft is not always 1.
     return (soft > 0.5).float() + (soft - soft.detach())
+
+
+def top_share_gate(
+    logits: Tensor,
+    share: Tensor,
+    lengths: Tensor | None = None,
+    temperature: float = 0.5,
+    noise: float = 0.0,
+) -> Tensor:
+    """Opens the given share of each item's frames: those of highest logit.
+
+    For training only, and ours. With noise and a price on the mean gate, a
+    policy finds it easiest to keep all logits near zero and let the noise
+    open the wanted share; without noise whole utterances flip. Here the
+    share is right whatever the logits are, so that quality alone ranks the
+    frames; :func:`~speechbrain_dsn.losses.threshold_shift` brings the
+    threshold to zero, where inference cuts.
+
+    Arguments
+    ---------
+    logits : Tensor
+        ``[B, T]``.
+    share : Tensor
+        Wanted mean gate of each item in 0..1, ``[B]``.
+    lengths : Tensor, optional
+        Valid frames per item ``[B]``; later ones stay closed.
+    temperature : float
+        Softness of the gate that the gradient is taken of.
+    noise : float
+        Scale of logistic noise on the ranks, for exploration.
+
+    Returns
+    -------
+    Tensor
+        ``[B, T]`` of 0 and 1; its gradient is that of a sigmoid around the
+        threshold.
+
+    Example
+    -------
+    >>> logits = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
+    >>> top_share_gate(logits, torch.tensor([0.5]))
+    tensor([[1., 0., 1., 0.]])
+    """
+    logits = logits.float()
+    batch, time = logits.shape
+    if lengths is None:
+        lengths = torch.full((batch,), time, device=logits.device)
+    inside = torch.arange(time, device=logits.device) < lengths[:, None]
+    ranked = logits.detach()
+    if noise:
+        ranked = ranked + noise * _logistic(ranked)
+    ranked = ranked.masked_fill(~inside, -torch.inf)
+    opened = (share.to(lengths.device) * lengths).round().long()
+    order = ranked.argsort(1, descending=True)
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(time, device=order.device).expand(batch, -1)
+    )
+    hard = (rank < opened[:, None]).float()
+    # The cut lies between the last frame that is open and the next one.
+    ordered = logits.detach().masked_fill(~inside, -torch.inf)
+    ordered = ordered.sort(1, descending=True).values
+    last = (opened - 1).clamp_min(0)[:, None]
+    following = torch.minimum(opened, lengths - 1).clamp_min(0)[:, None]
+    cut = (ordered.gather(1, last) + ordered.gather(1, following)) / 2
+    soft = torch.sigmoid((logits - cut) / temperature) * inside
+    return hard + (soft - soft.detach())
+
+
+def _logistic(like: Tensor) -> Tensor:
+    """Noise whose distribution function is the sigmoid."""
+    tiny = torch.finfo(like.dtype).tiny
+    u = torch.rand_like(like).clamp_(tiny, 1 - 1e-7)
+    return u.log() - (-u).log1p()
 
 
 def random_gate(

@@ -8,6 +8,8 @@ from speechbrain_dsn.losses.complexity import (
     budget_hinge,
     budget_pull,
     metric_target,
+    threshold_shift,
+    unit_spread,
 )
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
 from speechbrain_dsn.losses.waveform import negative_si_sdr
@@ -20,4 +22,6 @@ __all__ = [
     "budget_pull",
     "metric_target",
     "negative_si_sdr",
+    "threshold_shift",
+    "unit_spread",
 ]

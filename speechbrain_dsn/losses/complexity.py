@@ -67,6 +67,75 @@ def budget_pull(usage: Tensor, target: Tensor | float) -> Tensor:
     return (usage - target).square()
 
 
+def threshold_shift(logits: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Moves all logits of an item until the wanted share of them is positive.
+
+    Its value is the squared distance of deterministic use and target; its
+    gradient moves every logit alike, by the signed distance. Unlike a
+    sigmoid's, it does not vanish far from zero, and it leaves the ranks of
+    the frames to quality. Ours, for
+    :func:`~speechbrain_dsn.gating.top_share_gate`.
+
+    Arguments
+    ---------
+    logits : Tensor
+        ``[B, T]``.
+    target : Tensor
+        Wanted mean gate ``[B]``.
+    mask : Tensor
+        1 in valid frames, else 0, ``[B, T]``.
+
+    Returns
+    -------
+    Tensor
+        ``[B]``.
+
+    Example
+    -------
+    >>> import torch
+    >>> logits = torch.tensor([[1.0, 1.0, -1.0, -1.0]], requires_grad=True)
+    >>> loss = threshold_shift(logits, torch.tensor([0.25]), torch.ones(1, 4))
+    >>> loss.sum().backward()
+    >>> loss.item(), logits.grad.tolist()
+    (0.0625, [[0.0625, 0.0625, 0.0625, 0.0625]])
+    """
+    frames = mask.sum(1).clamp_min(1)
+    mean = (logits * mask).sum(1) / frames
+    use = ((logits > 0) * mask).sum(1) / frames
+    distance = (use - target).detach()
+    return distance.square() + distance * (mean - mean.detach())
+
+
+def unit_spread(logits: Tensor, mask: Tensor) -> Tensor:
+    """Holds the deviation of an item's logits over time at one.
+
+    Ours, beside :func:`threshold_shift`: that one moves all logits of an
+    item alike, and if they hardly differ, all its frames cross zero at once.
+
+    Arguments
+    ---------
+    logits : Tensor
+        ``[B, T]``.
+    mask : Tensor
+        1 in valid frames, else 0, ``[B, T]``.
+
+    Returns
+    -------
+    Tensor
+        ``[B]``.
+
+    Example
+    -------
+    >>> import torch
+    >>> unit_spread(torch.tensor([[3.0, 1.0]]), torch.ones(1, 2)).item() < 1e-3
+    True
+    """
+    frames = mask.sum(1, keepdim=True).clamp_min(1)
+    mean = (logits * mask).sum(1, keepdim=True) / frames
+    power = ((logits - mean).square() * mask).sum(1) / frames.squeeze(1)
+    return ((power + 1e-6).sqrt() - 1).square()
+
+
 def metric_target(quality: Tensor, scale: float = 0.8) -> Tensor:
     """The allowed mean gate for an input of this quality.
 

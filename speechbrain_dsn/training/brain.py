@@ -23,6 +23,8 @@ from speechbrain_dsn.losses import (
     budget_pull,
     metric_target,
     negative_si_sdr,
+    threshold_shift,
+    unit_spread,
 )
 from speechbrain_dsn.training.validation import Validation
 
@@ -38,8 +40,9 @@ class DynamicBrain(sb.Brain):
     ``batches_per_epoch``, ``lr``, ``policy_lr``, ``snapshot_epoch``,
     ``checkpoints_to_keep``, ``epoch_counter``, ``train_logger``,
     ``output_folder``, and for a net that decides the complexity loss:
-    ``gate_weight``, ``gate_loss`` (``hinge`` or ``pull``), ``gate_target``
-    (a ratio, or ``metric``), ``metric_scale``, ``gumbel_noise``.
+    ``gate_weight``, ``gate_loss`` (``rank``, ``pull`` or ``hinge``),
+    ``gate_target`` (a ratio, or ``metric``), ``metric_scale``,
+    ``gate_noise``.
     """
 
     def init_optimizers(self) -> None:
@@ -96,17 +99,20 @@ class DynamicBrain(sb.Brain):
         noisy = batch.noisy.to(self.device)
         decide: dict[str, Any] = {}
         if self.enhancer.dynamic and stage == sb.Stage.TRAIN:
-            decide = self._gates(noisy)
+            decide = self._gates(noisy, batch)
         return self.modules.enhancer(noisy, **decide)
 
-    def _gates(self, noisy: Tensor) -> dict[str, Any]:
+    def _gates(self, noisy: Tensor, batch: Batch) -> dict[str, Any]:
         """What the enhancer is told about its gates while training."""
         if self.gates == "policy":
             # The noise fades, so that what is trained ends as what will be
             # run: gates without noise.
             done = self._plan(self.hparams.plan.progress)
-            first, last = self.hparams.gumbel_noise
-            return {"noise": first + (last - first) * done}
+            first, last = self.hparams.gate_noise
+            decide = {"noise": first + (last - first) * done}
+            if self.hparams.gate_loss == "rank":
+                decide["share"] = self._target(batch)
+            return decide
         shape = len(noisy), self.enhancer.stft.frames(noisy.size(1))
         if self.gates == "open":
             return {"gate": torch.ones(shape, device=self.device)}
@@ -137,20 +143,32 @@ class DynamicBrain(sb.Brain):
             loss = loss + self._gate_loss(decision, batch)
         return loss
 
+    def _target(self, batch: Batch) -> Tensor:
+        """Wanted mean gate of each item ``[B]``."""
+        if self.hparams.gate_target != "metric":
+            size = (len(batch.noisy),)
+            return torch.full(size, self.hparams.gate_target).to(self.device)
+        if batch.ovrl is None:
+            raise ValueError("gate_target: metric needs OVRL of each clip")
+        quality = batch.ovrl.to(self.device)
+        return metric_target(quality, self.hparams.metric_scale)
+
     def _gate_loss(self, decision: Decision, batch: Batch) -> Tensor:
         """What the policy pays, and what its use is."""
-        usage = decision.usage().mean(1)
-        target = self.hparams.gate_target
-        if target == "metric":
-            if batch.ovrl is None:
-                raise ValueError("gate_target: metric needs OVRL of each clip")
-            quality = batch.ovrl.to(usage)
-            target = metric_target(quality, self.hparams.metric_scale)
-        price = (
-            budget_pull if self.hparams.gate_loss == "pull" else budget_hinge
-        )
-        loss = self.hparams.gate_weight * price(usage, target).mean()
+        usage, target = decision.usage().mean(1), self._target(batch)
+        logits, mask = decision.logits.squeeze(-1), decision.mask().squeeze(-1)
+        if self.hparams.gate_loss == "rank":
+            price = threshold_shift(logits, target, mask)
+            price = price + 0.1 * unit_spread(logits, mask)
+        elif self.hparams.gate_loss == "pull":
+            price = budget_pull(usage, target)
+        else:
+            price = budget_hinge(usage, target)
+        loss = self.hparams.gate_weight * price.mean()
+        # What the same logits would open without noise.
+        hard = ((logits > 0) * mask).sum(1) / mask.sum(1)
         self._note("usage", usage.mean())
+        self._note("hard_usage", hard.mean())
         self._note("gate", loss)
         return loss
 

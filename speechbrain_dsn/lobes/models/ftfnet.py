@@ -24,7 +24,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import CostReport, Decision, MacCount
-from speechbrain_dsn.gating import FramePolicy, sample_gate
+from speechbrain_dsn.gating import (
+    FramePolicy,
+    sample_gate,
+    top_share_gate,
+)
 from speechbrain_dsn.lobes.models.masks import MaskLobe
 from speechbrain_dsn.nnet.blocks import (
     SLOPE,
@@ -465,6 +469,7 @@ class DynamicFTFNet(FTFNet):
         gate: Tensor | None = None,
         bias: float = 0.0,
         noise: float = 1.0,
+        share: Tensor | None = None,
     ) -> tuple[Tensor, Decision]:
         """Decides, computes everything and masks, for training.
 
@@ -479,7 +484,10 @@ class DynamicFTFNet(FTFNet):
         bias : float
             Added to the logits: the run-time compute knob.
         noise : float
-            Scale of the Gumbel noise while training.
+            Scale of the noise on the logits while training.
+        share : Tensor, optional
+            While training, opens this share of each item's frames ``[B]``,
+            by rank of their logits, instead of sampling.
 
         Returns
         -------
@@ -488,7 +496,11 @@ class DynamicFTFNet(FTFNet):
         """
         e1, e2 = self.stem(magnitude)
         logits = self.policy(e2)
-        if gate is None:
+        if gate is None and share is not None and self.training:
+            gate = top_share_gate(
+                logits, share, lengths, self.temperature, noise
+            )
+        elif gate is None:
             gate = sample_gate(
                 logits,
                 self.training,
