@@ -1,0 +1,390 @@
+"""One frame of FTF-Net or MGT-DSN as a graph.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speechbrain_dsn.export.graph import Graph, weight
+from speechbrain_dsn.export.layers import (
+    by_direction,
+    convolution,
+    frequency_attention,
+    frequency_gru,
+    gru_weights,
+    layer_norm,
+    leading,
+    linear,
+    padded,
+    ring_index,
+    time_attention,
+    time_gru,
+    to_planes,
+    to_rows,
+)
+from speechbrain_dsn.gating import FramePolicy
+from speechbrain_dsn.lobes.models.ftfnet import ChannelScale, FTFNet
+from speechbrain_dsn.nnet.blocks import SLOPE, FrequencyBlock, TimeBlock
+
+UNSEEN = np.float32(-1e9)  # added to the score of an empty slot
+RINGS = ("keys", "values", "dynamic_keys", "dynamic_values")
+
+
+class FTFNetGraph:
+    """Writes a lobe into a graph.
+
+    Arguments
+    ---------
+    net : FTFNet
+        Or a :class:`DynamicFTFNet`.
+    """
+
+    def __init__(self, net: FTFNet) -> None:
+        self.net = net
+        self.policy: FramePolicy | None = getattr(net, "policy", None)
+        self.bins = net.bins[3]
+        self.channels = net.conv3.out_channels
+
+    def states(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """What one stream remembers.
+
+        Returns
+        -------
+        dict
+            Shape and type by name; all start as zeros. Several streams are
+            several times as long on the leading axis.
+        """
+        net, f = self.net, self.net.bins
+        shapes = {
+            name: ((1, getattr(net, name).in_channels, 1, bins), "float32")
+            for name, bins in (
+                ("conv1", f[0]),
+                ("conv2", f[1]),
+                ("conv3", f[2]),
+                ("deconv2", f[3]),
+                ("deconv3", f[2]),
+                ("deconv4", f[1]),
+            )
+        }
+        rnn, attention = net.time.rnn, net.time.attention
+        window, size = attention.window, attention.head_size
+        dynamic = attention.nhead - attention.static_heads
+        shapes["rnn"] = ((f[3], rnn.groups * rnn.hidden), "float32")
+        shapes["frames"] = ((1, 1, 1, 1), "int64")
+        for name in RINGS:
+            heads = dynamic if "dynamic" in name else attention.static_heads
+            if heads:
+                shapes[name] = ((1, f[3] * heads, window, size), "float32")
+        if dynamic and self.policy is not None:
+            shapes["opened"] = ((1, 1, 1, window), "float32")
+        if self.policy is not None and self.policy.memory is not None:
+            shapes["policy"] = ((1, self.policy.memory.hidden), "float32")
+        return shapes
+
+    def step(
+        self,
+        graph: Graph,
+        magnitude: str,
+        state: dict[str, str],
+        bias: str | None,
+    ) -> tuple[str, str | None]:
+        """Adds one frame.
+
+        Arguments
+        ---------
+        graph : Graph
+            Where to.
+        magnitude : str
+            ``[B, 1, 1, bins]``.
+        state : dict
+            Names of the states, replaced by those of the next ones.
+        bias : str or None
+            Added to the logits ``[B, 1]``; None for a lobe that never
+            decides.
+
+        Returns
+        -------
+        tuple
+            Mask ``[B, 1, 1, bins]`` and logits ``[B, 1]`` or None.
+        """
+        e1, e2 = self._stem(graph, magnitude, state)
+        window = graph("Concat", state["conv3"], e2, axis=1)
+        state["conv3"] = e2
+        if self.policy is None:
+            logits = None
+            past = state | self._clock(graph, state, None)
+            x, new = self._body(graph, window, past, True)
+        else:
+            logits = self._decide(graph, e2, state)
+            gate = graph("Greater", graph("Add", logits, bias), np.float32(0))
+            past = state | self._clock(graph, state, gate)
+            run = self._one if graph.single else self._bucketed
+            x, new = run(graph, gate, window, past)
+        if not graph.single:
+            slot = {"slot": past["slot"], "stream": past["stream"]}
+            for name in new.keys() & set(RINGS):
+                count = self.states()[name][0][1]
+                index = ring_index(graph, slot, count)
+                new[name] = graph("ScatterND", state[name], index, new[name])
+        state |= new
+        return self._head(graph, x, e1, e2, state), logits
+
+    def _stem(
+        self, graph: Graph, magnitude: str, state: dict[str, str]
+    ) -> tuple[str, str]:
+        x = graph("Concat", state["conv1"], magnitude, axis=1)
+        e1 = _leaky(graph, convolution(graph, self.net.conv1, x))
+        x = graph("Concat", state["conv2"], e1, axis=1)
+        e2 = _leaky(graph, convolution(graph, self.net.conv2, x))
+        state |= {"conv1": magnitude, "conv2": e1}
+        return e1, e2
+
+    def _decide(
+        self, graph: Graph, features: str, state: dict[str, str]
+    ) -> str:
+        """``[B, C, 1, F]`` to logits ``[B, 1]``."""
+        policy, bins = self.policy, self.net.bins[2]
+        axis = np.array([3])
+        mean = graph("ReduceMean", features, axis)
+        power = graph("Sub", features, mean)
+        power = graph("Mul", graph("ReduceSumSquare", power, axis), 1 / bins)
+        deviation = graph("Sqrt", graph("Add", power, 1e-8))
+        channels = len(policy.norm.weight)
+        x = graph("Concat", mean, deviation, axis=1)
+        x = graph.reshape(x, -1, channels)
+        level = graph("Mul", graph("ReduceL1", x, np.array([1])), 1 / channels)
+        level = graph("Log", graph("Max", level, np.float32(1e-4)))
+        x = layer_norm(graph, x, policy.norm.slice_to(True))
+        x = graph("Concat", x, level, axis=1)
+        x = linear(graph, x, weight(policy.dense.weight), policy.dense.bias)
+        x = _leaky(graph, x)
+        if policy.memory is not None:
+            size = policy.memory.hidden
+            x = graph(
+                "GRU",
+                graph.reshape(x, 1, -1, size),
+                *gru_weights(policy.memory, 1, 1),
+                None,
+                graph.reshape(state["policy"], 1, -1, size),
+                hidden_size=size,
+                linear_before_reset=1,
+            )
+            x = state["policy"] = graph.reshape(x, -1, size)
+        return linear(graph, x, weight(policy.head.weight), policy.head.bias)
+
+    def _clock(
+        self, graph: Graph, state: dict[str, str], gate: str | None
+    ) -> dict[str, str]:
+        """Which slot of the rings is written, and which may be read."""
+        window = self.net.time.attention.window
+        slots = np.arange(window).reshape(1, 1, 1, -1)
+        frames = state["frames"]
+        seen = graph("LessOrEqual", slots, frames)
+        past = {
+            "slot": graph("Mod", frames, np.array([window])),
+            "seen": graph("Where", seen, np.float32(0), UNSEEN),
+        }
+        state["frames"] = graph("Add", frames, np.array([1]))
+        if "opened" in state:
+            here = graph("Equal", slots, past["slot"])
+            gate = graph("Cast", gate, to=1)
+            if not graph.single:
+                gate = graph.reshape(gate, -1, 1, 1, 1)
+            opened = graph("Where", here, gate, state["opened"])
+            state["opened"] = opened
+            # log 0 = -inf: a slot that was never open gets no weight.
+            past["opened"] = graph("Log", opened)
+        if not graph.single:
+            count = _count(graph, frames)
+            streams = graph("Range", np.array(0), count, np.array(1))
+            past["stream"] = graph.reshape(streams, -1, 1, 1, 1)
+        return past
+
+    def _one(
+        self, graph: Graph, gate: str, window: str, past: dict[str, str]
+    ) -> tuple[str, dict[str, str]]:
+        """The body of one stream, behind one ``If``."""
+        branches, names = [], []
+        for is_open in (True, False):
+            inner = Graph(graph)
+            x, new = self._body(inner, window, past, is_open)
+            names = names or list(new)
+            values = [new.get(name, past[name]) for name in names]
+            branches.append((inner, [x, *values]))
+        x, *values = graph.choose(gate, branches)
+        return x, dict(zip(names, values, strict=True))
+
+    def _bucketed(
+        self, graph: Graph, gate: str, window: str, past: dict[str, str]
+    ) -> tuple[str, dict[str, str]]:
+        """The bodies of many streams: open ones together, closed ones
+        together, then back in order."""
+        whole = past | {"window": window}
+        whole["rnn"] = graph.reshape(past["rnn"], -1, *self.states()["rnn"][0])
+        gate = graph.reshape(gate, -1)
+        rows, parts = [], []
+        for is_open in (True, False):
+            chosen = gate if is_open else graph("Not", gate)
+            rows.append(graph.reshape(graph("NonZero", chosen), -1))
+            some = graph("Greater", graph("Size", rows[-1]), np.array(0))
+            inner, empty = Graph(graph), Graph(graph)
+            values = self._bucket(inner, rows[-1], whole, is_open)
+            none = [
+                empty.constant(np.zeros((0, *shape), np.float32))
+                for shape in self._handed_out().values()
+            ]
+            parts.append(graph.choose(some, [(inner, values), (empty, none)]))
+        order = graph("Concat", *rows, axis=0)
+        # order[back] is 0, 1, 2, ...
+        back = graph.reshape(past["stream"], -1)
+        back = graph("ScatterElements", order, order, back)
+        merged = {
+            name: graph("Gather", graph("Concat", *pair, axis=0), back)
+            for name, pair in zip(
+                self._handed_out(), zip(*parts, strict=True), strict=True
+            )
+        }
+        merged["rnn"] = graph.reshape(
+            merged["rnn"], -1, self.states()["rnn"][0][1]
+        )
+        return merged.pop("output"), merged
+
+    def _handed_out(self) -> dict[str, tuple[int, ...]]:
+        """What a bucket hands out, and its shape per stream."""
+        states, deconv = self.states(), self.net.deconv2
+        shapes = {
+            "output": (deconv.out_channels, 1, self.net.bins[2]),
+            "deconv2": states["deconv2"][0][1:],
+            "rnn": states["rnn"][0],
+        }
+        for name in RINGS:
+            if name in states:
+                _, rows, _, size = states[name][0]
+                shapes[name] = (rows, 1, size)
+        return shapes
+
+    def _bucket(
+        self, graph: Graph, rows: str, whole: dict[str, str], is_open: bool
+    ) -> list[str]:
+        """The body of some of the streams."""
+        wanted = ["window", "rnn", "deconv2", "slot", "seen"]
+        wanted += [name for name in RINGS if name in whole]
+        if is_open and "opened" in whole:
+            wanted.append("opened")
+        past = {name: graph("Gather", whole[name], rows) for name in wanted}
+        past["rnn"] = graph.reshape(past["rnn"], -1, self.states()["rnn"][0][1])
+        count = _count(graph, rows)
+        streams = graph("Range", np.array(0), count, np.array(1))
+        past["stream"] = graph.reshape(streams, -1, 1, 1, 1)
+        x, new = self._body(graph, past.pop("window"), past, is_open)
+        new["output"] = x
+        new["rnn"] = graph.reshape(new["rnn"], -1, *self.states()["rnn"][0])
+        out = []
+        for name, shape in self._handed_out().items():
+            if name not in new:  # what a closed frame leaves in a ring
+                size = graph.reshape(count, 1)
+                size = graph("Concat", size, np.array(shape), axis=0)
+                new[name] = graph("ConstantOfShape", size)
+            out.append(new[name])
+        return out
+
+    def _body(
+        self, graph: Graph, window: str, past: dict[str, str], is_open: bool
+    ) -> tuple[str, dict[str, str]]:
+        """From two frames of the stem to the output of the first transposed
+        convolution, and what changed of the state."""
+        net, whole = self.net, self.channels
+        part = whole if is_open else net.conv3.static_channels
+        e3 = _leaky(graph, convolution(graph, net.conv3, window, is_open))
+        e3 = to_rows(graph, e3, part)
+        active = layer_norm(graph, e3, net.norm.slice_to(is_open))
+        x = padded(graph, active, part, whole)
+        x = self._frequency(graph, net.freq1, x, active, is_open)
+        active = leading(graph, x, part, whole)
+        x, new = self._time(graph, net.time, x, active, past, is_open)
+        active = leading(graph, x, part, whole)
+        # The skip connection's shift is part of the last norm.
+        shift = weight(net.skip2.bias)
+        x = self._frequency(graph, net.freq2, x, active, is_open, shift)
+        skip = graph("Mul", e3, weight(net.skip2.weight)[:part])
+        x = graph("Add", x, padded(graph, skip, part, whole))
+        x = new["deconv2"] = to_planes(graph, x, self.bins, whole)
+        inputs = net.deconv2.in_channels
+        read = inputs if is_open else net.deconv2.static_inputs
+        frames = (leading(graph, y, read, inputs) for y in (past["deconv2"], x))
+        x = graph("Concat", *frames, axis=1)
+        x = _leaky(graph, convolution(graph, net.deconv2, x, is_open))
+        return x, new
+
+    def _frequency(
+        self,
+        graph: Graph,
+        block: FrequencyBlock,
+        x: str,
+        active: str,
+        is_open: bool,
+        shift: np.ndarray | float = 0.0,
+    ) -> str:
+        """All rows and those that the GRU reads to all rows."""
+        h = frequency_gru(graph, block.rnn, active, self.bins, is_open)
+        matrix = weight(block.linear.slice_to(is_open).weight)
+        matrix = by_direction(matrix, block.rnn)
+        h = linear(graph, _leaky(graph, h), matrix, block.linear.bias)
+        x = layer_norm(graph, graph("Add", x, h), block.norm1.slice_to(True))
+        y = frequency_attention(graph, block.attention, x, self.bins, is_open)
+        y = graph("Add", x, y)
+        return layer_norm(graph, y, block.norm2.slice_to(True), shift)
+
+    def _time(
+        self,
+        graph: Graph,
+        block: TimeBlock,
+        x: str,
+        active: str,
+        past: dict[str, str],
+        is_open: bool,
+    ) -> tuple[str, dict[str, str]]:
+        """All rows and those that the GRU reads to all rows."""
+        hidden = time_gru(graph, block.rnn, active, past["rnn"], is_open)
+        matrix = weight(block.linear.weight)
+        if not is_open:
+            matrix[:, block.linear.static_inputs :] = 0
+        h = linear(graph, _leaky(graph, hidden), matrix, block.linear.bias)
+        x = layer_norm(graph, graph("Add", x, h), block.norm1.slice_to(True))
+        y, new = time_attention(
+            graph, block.attention, x, self.bins, past, is_open
+        )
+        y = graph("Add", x, y)
+        new["rnn"] = hidden
+        return layer_norm(graph, y, block.norm2.slice_to(True)), new
+
+    def _head(
+        self, graph: Graph, x: str, e1: str, e2: str, state: dict[str, str]
+    ) -> str:
+        """The decoder after its first layer, which every frame runs."""
+        net = self.net
+        x = graph("Add", x, _scaled(graph, net.skip3, e2))
+        window = graph("Concat", state["deconv3"], x, axis=1)
+        state["deconv3"] = x
+        x = _leaky(graph, convolution(graph, net.deconv3, window))
+        x = graph("Add", x, _scaled(graph, net.skip4, e1))
+        window = graph("Concat", state["deconv4"], x, axis=1)
+        state["deconv4"] = x
+        return graph("Relu", convolution(graph, net.deconv4, window))
+
+
+def _leaky(graph: Graph, x: str) -> str:
+    return graph("LeakyRelu", x, alpha=SLOPE)
+
+
+def _scaled(graph: Graph, skip: ChannelScale, planes: str) -> str:
+    factor, shift = (weight(x)[:, None, None] for x in (skip.weight, skip.bias))
+    return graph("Add", graph("Mul", planes, factor), shift)
+
+
+def _count(graph: Graph, x: str) -> str:
+    """Size of the leading axis, without axes."""
+    return graph("Squeeze", graph("Shape", x, start=0, end=1))
