@@ -30,6 +30,7 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
         From SpeechBrain's command line.
     """
     data, counter = hparams["data"], hparams["epoch_counter"]
+    check_scores(hparams)
     data.prepare()
     hparams.setdefault("metric_scale", None)
     if hparams["metric_scale"] == "auto":
@@ -64,6 +65,30 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     run_on_main(
         write_results, args=[brain.enhancer, hparams, valid, data.test()]
     )
+
+
+def check_scores(hparams: dict[str, Any]) -> None:
+    """Refuses a plan whose policy would meet clips without a score.
+
+    Arguments
+    ---------
+    hparams : dict
+        With ``plan``, ``gate_target`` and ``scored_from``.
+
+    Raises
+    ------
+    InputError
+        Before any work starts.
+    """
+    if hparams["gate_target"] != "metric":
+        return
+    plan, first = hparams["plan"], hparams["scored_from"]
+    for epoch in range(1, plan.epochs + 1):
+        if plan.stage(epoch).gates == "policy" and epoch < first:
+            raise InputError(
+                f"the policy decides from epoch {epoch} on, but scored_from "
+                f"is {first}: expected {epoch} or less"
+            )
 
 
 def warm_start(enhancer: torch.nn.Module, weights: str) -> None:
