@@ -7,15 +7,19 @@ Authors
 from __future__ import annotations
 
 import json
+import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 from speechbrain_dsn.dataio.tables import write_text
+from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.inference.evaluation import (
     Evaluation,
@@ -23,8 +27,16 @@ from speechbrain_dsn.inference.evaluation import (
     evaluate_pairs,
 )
 from speechbrain_dsn.metrics import MetricTable
+from speechbrain_dsn.plots import (
+    plot_gates,
+    plot_quality_against_macs,
+    plot_usage,
+    require_matplotlib,
+)
 from speechbrain_dsn.pretrained import LoadedModel, load_model, save_model
 from speechbrain_dsn.pretrained.card import make_card
+
+logger = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -99,9 +111,10 @@ def write_results(
         make_card(config, enhancer),
         overwrite=True,
     )
-    model = load_model(folder)
+    model, out = load_model(folder), Path(hparams["output_folder"])
     rows = measure(model, test, hparams["test_metrics"], budgets, hparams)
-    write_table(rows, Path(hparams["output_folder"]))
+    write_table(rows, out)
+    draw(model, rows, test[0], out)
     return rows
 
 
@@ -162,3 +175,53 @@ def write_table(rows: list[Evaluation], folder: Path) -> None:
     write_text(folder / "results.md", text + "\n")
     values = [row.as_dict() for row in rows]
     write_text(folder / "results.json", json.dumps(values, indent=1) + "\n")
+
+
+def draw(
+    model: LoadedModel, rows: list[Evaluation], pair: Pair, folder: Path
+) -> None:
+    """Draws quality against cost, and for a net that decides its gates.
+
+    Arguments
+    ---------
+    model : LoadedModel
+        What was measured.
+    rows : list of Evaluation
+        The first one is the model's default.
+    pair : Pair
+        A test file whose gates are drawn over its spectrogram.
+    folder : Path
+        Gets PNG files.
+    """
+    try:
+        require_matplotlib()
+    except InputError as error:
+        logger.warning("no plots: %s", error)
+        return
+    if "pesq" in rows[0].files[0].enhanced:
+        points = [row.point("pesq") for row in rows]
+        plot_quality_against_macs(points, folder / "quality.png")
+    if not model.enhancer.dynamic:
+        return
+    files = rows[0].files
+    use = [file.activation for file in files]
+    snr = [math.nan if f.snr_db is None else f.snr_db for f in files]
+    if not np.isnan(snr).all():
+        plot_usage(use, snr, folder / "usage_snr.png", "input SNR (dB)")
+    if "dnsmos_ovrl" in files[0].noisy:
+        ovrl = [file.noisy["dnsmos_ovrl"].value for file in files]
+        plot_usage(use, ovrl, folder / "usage_ovrl.png", "input OVRL")
+    noisy, _ = pair.load(model.config.sample_rate)
+    with torch.inference_mode():
+        wav, decision = model.enhancer(
+            torch.from_numpy(noisy)[None], **model.decide()
+        )
+    plot_gates(
+        noisy,
+        wav[0].numpy(),
+        decision.values[0].numpy(),
+        model.config.sample_rate,
+        folder / "gates.png",
+        decision.frame_rate,
+        pair.name,
+    )
