@@ -117,6 +117,7 @@ class TrainingClips(MixtureBatches):
         # A clip without a score counts as the mean one.
         self.scores = None
         if ovrl is not None:
+            ovrl = np.asarray(ovrl, dtype=np.float64)
             scores = np.where(np.isnan(ovrl), np.nanmean(ovrl), ovrl)
             self.scores = torch.as_tensor(scores, dtype=torch.float32)
 
