@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import Phase, given, settings
 from hypothesis import example as case
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechbrain_dsn.errors import InputError
@@ -15,11 +15,12 @@ from speechbrain_dsn.gating import (
     FramePolicy,
     random_gate,
     sample_gate,
+    top_share_gate,
 )
 from speechbrain_dsn.testing import check_dynamic_layer
 
 
-@settings(max_examples=4)
+@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
 @given(
     channels=st.integers(1, 4),
     hidden=st.integers(1, 5),
@@ -43,7 +44,7 @@ def test_policy_starts_at_its_bias():
 
 
 def test_policy_macs_by_hand():
-    dense, head = 2 * 32 * 16, 16
+    dense, head = (2 * 32 + 1) * 16, 16  # mean, deviation and level
     gru = 3 * 16 * (16 + 16)
     assert FramePolicy(32, 16).macs().open == dense + gru + head
     assert FramePolicy(32, 16, memory=False).macs().closed == dense + head
@@ -133,6 +134,36 @@ def test_noise_follows_the_seed_and_can_be_left_out():
 def test_temperature_is_positive(temperature):
     with pytest.raises(ValueError, match="temperature must be > 0"):
         sample_gate(torch.zeros(1), True, temperature)
+
+
+@given(
+    share=st.floats(0, 1),
+    lengths=st.lists(st.integers(0, 20), min_size=1, max_size=4),
+    noise=st.sampled_from([0.0, 2.0]),
+)
+def test_a_share_opens_as_many_frames(share, lengths, noise):
+    logits = torch.randn(len(lengths), 20)
+    lengths = torch.tensor(lengths)
+    shares = torch.full((len(lengths),), share)
+    gate = top_share_gate(logits, shares, lengths, noise=noise)
+    assert bool(((gate == 0) | (gate == 1)).all())
+    assert torch.equal(gate.sum(1), (shares * lengths).round())
+    for item, length in enumerate(lengths.tolist()):
+        assert not gate[item, length:].any()
+        opened, inside = gate[item, :length] == 1, logits[item, :length]
+        if noise == 0 and opened.any() and not opened.all():
+            assert inside[opened].min() > inside[~opened].max()
+
+
+def test_a_share_learns_by_the_frames_around_its_threshold():
+    logits = torch.tensor([[4.0, 0.5, 3.0, -0.5, -6.0, 9.0]]).requires_grad_()
+    gate = top_share_gate(logits, torch.tensor([0.6]), torch.tensor([5]), 0.5)
+    assert gate.tolist() == [[1, 1, 1, 0, 0, 0]]
+    (grad,) = torch.autograd.grad(gate.sum(), logits)
+    soft = torch.sigmoid(logits.detach() / 0.5)  # the threshold is at 0
+    expected = soft * (1 - soft) / 0.5
+    expected[0, 5] = 0  # beyond the length
+    torch.testing.assert_close(grad, expected)
 
 
 @pytest.mark.parametrize("mean_runs", [(12.0, 12.0), (1.0, 32.0)])

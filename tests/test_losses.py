@@ -11,6 +11,9 @@ from speechbrain_dsn.losses import (
     budget_hinge,
     budget_pull,
     metric_target,
+    negative_si_sdr,
+    threshold_shift,
+    unit_spread,
 )
 
 small = {"sizes": (16, 32), "weights": (1.0, 2.0)}
@@ -68,6 +71,84 @@ def test_complexity_ignores_padding_and_order(seed):
     order = torch.randperm(3, generator=generator)
     shuffled = paid(gates[order], lengths[order], quality[order])
     torch.testing.assert_close(shuffled, expected[order])
+
+
+@given(seed=st.integers(0, 99))
+def test_the_shift_moves_the_threshold_and_no_rank(seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(3, 9, generator=generator, requires_grad=True)
+    target = torch.rand(3, generator=generator)
+    lengths = torch.tensor([9, 5, 1])
+    mask = (torch.arange(9) < lengths[:, None]).float()
+    loss = threshold_shift(logits, target, mask)
+    use = ((logits > 0) * mask).sum(1) / lengths
+    torch.testing.assert_close(loss, (use - target).square())
+    (grad,) = torch.autograd.grad(loss.sum(), logits)
+    # Every valid frame of an item is moved alike, padding not at all.
+    expected = ((use - target) / lengths)[:, None] * mask
+    torch.testing.assert_close(grad, expected)
+
+
+@given(seed=st.integers(0, 99), scale=st.floats(0.1, 10))
+def test_the_spread_is_held_at_one(seed, scale):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, 9, generator=generator).double()
+    mask = (torch.arange(9) < torch.tensor([[9], [5]])).double()
+    count = mask.sum(1, keepdim=True)
+    logits = logits - (logits * mask).sum(1, keepdim=True) / count
+    spread = ((logits.square() * mask).sum(1, keepdim=True) / count).sqrt()
+    logits = scale * logits / spread + 7.0
+    expected = torch.full((2,), (scale - 1) ** 2).double()
+    torch.testing.assert_close(
+        unit_spread(logits, mask), expected, atol=1e-4, rtol=1e-3
+    )
+    padded = logits + 5 * (1 - mask)
+    torch.testing.assert_close(
+        unit_spread(padded, mask), unit_spread(logits, mask)
+    )
+
+
+def test_complexity_of_logits_is_differentiable():
+    logits = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
+    mask = torch.ones(2, 5, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: unit_spread(x, mask), logits)
+    flat = torch.zeros(1, 4, requires_grad=True)
+    unit_spread(flat, torch.ones(1, 4)).sum().backward()
+    assert bool(flat.grad.isfinite().all())
+
+
+@given(level=st.floats(-40, 40), gain=st.floats(-20, 20))
+def test_si_sdr_loss_is_the_ratio_whatever_the_scale(level, gain):
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 2, 400, generator=generator).double()
+    clean = clean - clean.mean(1, keepdim=True)
+    noise = noise - noise.mean(1, keepdim=True)
+    parallel = (noise * clean).sum(1) / clean.square().sum(1)
+    noise = noise - parallel.unsqueeze(1) * clean
+    noise = (
+        noise * (clean.square().sum(1) / noise.square().sum(1)).sqrt()[:, None]
+    )
+    estimate = 10 ** (gain / 20) * (clean + 10 ** (-level / 20) * noise) + 0.3
+    expected = torch.full((2,), -level).double()
+    if abs(gain) + abs(level) < 50:  # above the floor
+        torch.testing.assert_close(
+            negative_si_sdr(estimate, clean), expected, atol=0.05, rtol=0
+        )
+
+
+def test_si_sdr_loss_has_a_floor_and_a_gradient():
+    clean = torch.randn(1, 300, dtype=torch.float64)
+    estimate = clean + 0.5 * torch.randn_like(clean)
+    estimate.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda e: negative_si_sdr(e, clean), estimate, fast_mode=True
+    )
+    for other in (clean, torch.zeros_like(clean)):
+        for target in (clean, torch.zeros_like(clean)):
+            e = other.clone().requires_grad_()
+            loss = negative_si_sdr(e, target)
+            loss.sum().backward()
+            assert bool(loss.isfinite().all()) and bool(e.grad.isfinite().all())
 
 
 def test_spectral_loss_by_hand():
