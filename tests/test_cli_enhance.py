@@ -130,6 +130,29 @@ def test_plots(home, model, capsys):
     assert main([*command, "--overwrite"]) == 0
 
 
+def test_stream_gives_what_offline_gives(home, model, capsys):
+    write("a.wav", noise(60_000, 2), 44_100, subtype="FLOAT")
+    reports, signals = [], []
+    for extra in ([], ["--stream"]):
+        name = f"{len(extra)}.wav"
+        command = ["enhance", "a.wav", "-o", name, "--model", str(model)]
+        assert main([*command, "--json", "-", "--plot", *extra]) == 0
+        reports.append(json.loads(capsys.readouterr().out)["files"][0])
+        signals.append(soundfile.read(name)[0])
+    assert np.allclose(*signals, atol=1e-4)
+    assert reports[0]["activation"] == reports[1]["activation"]
+    assert reports[0]["macs_per_second"] == reports[1]["macs_per_second"]
+
+
+def test_stream_holds_a_budget(home, model, capsys):
+    write("a.wav", noise(160_000))
+    command = ["enhance", "a.wav", "-o", "b.wav", "--model", str(model)]
+    command += ["--stream", "--hold", "--budget", "0.25", "--json", "-"]
+    assert main(command) == 0
+    report = json.loads(capsys.readouterr().out)["files"][0]
+    assert report["activation"] == pytest.approx(0.25, abs=0.03)
+
+
 def nan_file(path):
     samples = noise(4000)
     samples[3000] = math.nan
@@ -242,6 +265,14 @@ def test_static_model_with_a_budget(home, capsys):
     save_tiny(home / "still", static=True)
     end = ["-o", "out", "--model", "still", "--budget", "0.5"]
     refuse(home, capsys, ["a.wav", *end], "tiny-static is static")
+
+
+def test_hold_needs_a_stream_and_a_model_that_decides(home, model, capsys):
+    write("a.wav")
+    end = ["a.wav", "-o", "out", "--budget", "0.5", "--hold", "--model"]
+    refuse(home, capsys, [*end, model], "--stream")
+    save_tiny(home / "still", static=True)
+    refuse(home, capsys, [*end, "still", "--stream"], "static")
 
 
 def test_bad_models(home, capsys):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="frame by frame, as it would run live",
     )
+    parser.add_argument(
+        "--hold",
+        action="store_true",
+        help="with --stream: hold the budget over any 10 s of every file",
+    )
     add_json_argument(parser)
 
 
@@ -90,23 +96,32 @@ def run(args: argparse.Namespace) -> int:
 
 def _worker(args: argparse.Namespace) -> Any:
     """What enhances one file; a wrong model or budget shows up here."""
+    if args.stream:
+        from speechbrain_dsn.inference.streamed_files import stream_to_file
+        from speechbrain_dsn.inference.streaming import (
+            StreamingEnhancement,
+            open_session,
+        )
+
+        session = open_session(args.model)
+        StreamingEnhancement(session, args.budget, args.hold)
+        return partial(
+            stream_to_file,
+            session,
+            budget=args.budget,
+            hold=args.hold,
+            overwrite=args.overwrite,
+        )
+    if args.hold:
+        raise InputError("--hold: expected --stream with it")
     from speechbrain_dsn.inference.files import enhance_to_file
     from speechbrain_dsn.pretrained import load_model
 
     model = load_model(args.model)
     model.decide(args.budget)
-
-    def work(job: Job, progress: Any) -> FileReport:
-        return enhance_to_file(
-            model,
-            job.path,
-            job.output,
-            args.budget,
-            args.overwrite,
-            progress=progress,
-        )
-
-    return work
+    return partial(
+        enhance_to_file, model, budget=args.budget, overwrite=args.overwrite
+    )
 
 
 def _enhance_all(
@@ -130,7 +145,7 @@ def _enhance_all(
         for job in jobs:
             try:
                 _prepare(job, args)
-                report = work(job, bar.update)
+                report = work(job.path, job.output, progress=bar.update)
                 if args.plot:
                     draw(report, plot_path(job.output))
                 reports.append(report)

@@ -212,9 +212,9 @@ class SignalStream:
         """MACs as executed so far, over all channels."""
         return self._stream.meter()
 
-    def gates(self) -> np.ndarray:
-        """Gates so far ``[C, T, K]``, booleans."""
-        return self._stream.decision().values.numpy() > 0.5
+    def decision(self) -> Decision:
+        """Gates so far, one item per channel."""
+        return self._stream.decision()
 
 
 def _to_batch(block: np.ndarray) -> Tensor:

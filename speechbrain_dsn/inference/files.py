@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
+from speechbrain_dsn.cost import Decision, MacMeter
 from speechbrain_dsn.dataio.audio import (
     AtomicWriter,
     AudioInfo,
@@ -29,7 +31,30 @@ from speechbrain_dsn.inference.blocks import (
 )
 from speechbrain_dsn.pretrained import LoadedModel
 
-__all__ = ["FileReport", "enhance_to_file", "enhanced_blocks", "open_output"]
+__all__ = [
+    "FileReport",
+    "Signal",
+    "enhance_to_file",
+    "enhanced_blocks",
+    "open_output",
+    "write_enhanced",
+]
+
+
+class Signal(Protocol):
+    """What a file runs through, as `SignalStream` does."""
+
+    def push(self, block: np.ndarray) -> np.ndarray:
+        """Takes ``[n, C]``, gives ``[m, C]``."""
+
+    def flush(self) -> np.ndarray:
+        """Gives the rest; all together is as long as what came in."""
+
+    def meter(self) -> MacMeter:
+        """MACs as executed."""
+
+    def decision(self) -> Decision:
+        """Gates, one item per channel."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +105,7 @@ class FileReport:
 
 def enhanced_blocks(
     info: AudioInfo,
-    stream: SignalStream,
+    signal: Signal,
     progress: Callable[[float], None] = lambda seconds: None,
 ) -> Iterator[np.ndarray]:
     """Reads a file block by block, and enhances each.
@@ -89,8 +114,8 @@ def enhanced_blocks(
     ---------
     info : AudioInfo
         Of the file.
-    stream : SignalStream
-        At the start of a signal.
+    signal : Signal
+        At its start, for the rate and channels of the file.
     progress : callable
         Told the seconds that each block advanced by.
 
@@ -106,9 +131,9 @@ def enhanced_blocks(
     """
     seconds = max(1.0, BLOCK_SECONDS / info.channels)
     for block in iter_blocks(info.path, round(seconds * info.sample_rate)):
-        yield stream.push(block)
+        yield signal.push(block)
         progress(len(block) / info.sample_rate)
-    yield stream.flush()
+    yield signal.flush()
 
 
 def open_output(
@@ -192,15 +217,45 @@ def enhance_to_file(
     decide = model.decide(budget)
     info = probe(path)
     stream = AlignedStream(model.enhancer, info.channels, decide, device)
-    stream = SignalStream(stream, info.sample_rate)
+    signal = SignalStream(stream, info.sample_rate)
+    return write_enhanced(info, signal, output, overwrite, progress)
+
+
+def write_enhanced(
+    info: AudioInfo,
+    signal: Signal,
+    output: str | os.PathLike,
+    overwrite: bool = False,
+    progress: Callable[[float], None] = lambda seconds: None,
+) -> FileReport:
+    """Runs a file through a signal path and writes what comes out.
+
+    Arguments
+    ---------
+    info : AudioInfo
+        Of the file.
+    signal : Signal
+        At its start, for the rate and channels of the file.
+    output : str or path
+        In a folder that is there.
+    overwrite : bool
+        Whether an existing output may be replaced.
+    progress : callable
+        Told the seconds that each block advanced by.
+
+    Returns
+    -------
+    FileReport
+        What it took.
+    """
     begin = time.perf_counter()
     with open_output(info, output, overwrite) as writer:
-        for block in enhanced_blocks(info, stream, progress):
+        for block in enhanced_blocks(info, signal, progress):
             writer.write(block)
     spent = time.perf_counter() - begin
-    meter = stream.meter()
+    meter, decision = signal.meter(), signal.decision()
     return FileReport(
-        path=str(path),
+        path=str(info.path),
         output=str(output),
         seconds=info.seconds,
         sample_rate=info.sample_rate,
@@ -208,6 +263,6 @@ def enhance_to_file(
         activation=meter.activation,
         macs_per_second=meter.macs_per_second,
         rtf=spent / info.seconds,
-        frame_rate=model.enhancer.report().frame_rate,
-        gates=stream.gates(),
+        frame_rate=decision.frame_rate,
+        gates=decision.values.numpy() > 0.5,
     )
