@@ -62,7 +62,7 @@ class BudgetController:
     >>> for logit in np.random.default_rng(0).normal(3, 2, 1000):
     ...     gates.append(logit + controller.bias > 0)
     ...     controller.update(logit)
-    >>> abs(np.mean(gates[-625:]) - 0.5) <= 0.05
+    >>> bool(abs(np.mean(gates[-625:]) - 0.5) <= 0.05)
     True
     """
 
