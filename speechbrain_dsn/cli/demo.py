@@ -119,22 +119,30 @@ def _clips_table(
     before: list[dict[str, Score]],
     after: list[dict[str, Score]],
 ) -> str:
+    """A line per clip; below, why a score is missing."""
     from speechbrain_dsn.metrics import METRICS as KNOWN
 
-    head = ["clip", *(KNOWN[name].title for name in METRICS)]
-    rows = [
-        [
-            Path(report.path).stem,
-            *(
-                f"{noisy[name].value:.2f} -> {enhanced[name].value:.2f}"
-                for name in METRICS
-            ),
-            f"{report.activation:.2f}",
-            f"{report.macs_per_second / 1e6:.0f}",
+    titles = [KNOWN[name].title for name in METRICS]
+    rows, notes = [], []
+    for report, noisy, enhanced in zip(reports, before, after, strict=True):
+        clip = Path(report.path).stem
+        pairs = [(noisy[name], enhanced[name]) for name in METRICS]
+        rows.append(
+            [
+                clip,
+                *(f"{x.value:.2f} -> {y.value:.2f}" for x, y in pairs),
+                f"{report.activation:.2f}",
+                f"{report.macs_per_second / 1e6:.0f}",
+            ]
+        )
+        notes += [
+            f"{clip}: {title}: {score.reason}"
+            for title, pair in zip(titles, pairs, strict=True)
+            for score in pair
+            if score.reason
         ]
-        for report, noisy, enhanced in zip(reports, before, after, strict=True)
-    ]
-    return table([*head, "activation", "M MAC/s"], rows)
+    text = table(["clip", *titles, "activation", "M MAC/s"], rows)
+    return "\n".join([text, *notes])
 
 
 def train_mini(out: Path, minutes: float = MINUTES) -> None:
