@@ -23,7 +23,13 @@ from speechbrain_dsn.pretrained import LoadedModel
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OnnxLane", "OnnxSession", "OnnxState", "onnx_available"]
+__all__ = [
+    "OnnxLane",
+    "OnnxSession",
+    "OnnxState",
+    "onnx_available",
+    "require_onnx",
+]
 
 MAX_BYTES = 1 << 29
 DOMAINS = {"", "ai.onnx", "com.microsoft"}
@@ -72,7 +78,7 @@ class OnnxSession:
     def __init__(
         self, data: bytes, origin: str = "model", threads: int = 1
     ) -> None:
-        _require()
+        require_onnx()
         import onnxruntime
 
         metadata = _checked(data, origin)
@@ -92,8 +98,8 @@ class OnnxSession:
             }
             self.in_place = frozenset(metadata["in_place"])
             self._check_names()
-        except InputError:
-            raise
+        except InputError as error:
+            raise InputError(f"{origin}: {error}") from error
         except Exception as error:  # whatever onnxruntime finds wrong
             line = " ".join(str(error).split())
             raise InputError(f"{origin}: cannot be run: {line}") from error
@@ -152,7 +158,7 @@ class OnnxSession:
         OnnxSession
             Ready to run.
         """
-        _require()
+        require_onnx()
         from speechbrain_dsn.export.onnx import build_step
 
         data = build_step(model, batch).SerializeToString()
@@ -170,8 +176,8 @@ class OnnxSession:
         expected |= {"bias", "logit"} if self.info.dynamic else set()
         if found != expected:
             raise InputError(
-                f"inputs and outputs {sorted(found ^ expected)}: expected "
-                "those that the metadata name"
+                f"found inputs and outputs {sorted(found ^ expected)} in one "
+                "of graph and metadata, expected the same in both"
             )
 
 
@@ -333,7 +339,8 @@ class OnnxLane:
             array[...] = arrays[name]
 
 
-def _require() -> None:
+def require_onnx() -> None:
+    """Raises an `InputError` where onnx or onnxruntime is missing."""
     if not onnx_available():
         raise InputError(
             "onnx or onnxruntime is not installed: expected both, "
@@ -404,6 +411,11 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 
 
 def _info(metadata: dict[str, Any]) -> StreamInfo:
+    for name in ("sample_rate", "hop", "delay", "gates"):
+        if not isinstance(metadata[name], int) or metadata[name] < 0:
+            raise InputError(
+                f"{name} is {metadata[name]!r}, expected an integer"
+            )
     table = metadata["calibration"]
     return StreamInfo(
         name=metadata["name"],
