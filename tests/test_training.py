@@ -8,7 +8,8 @@ import textwrap
 
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from speechbrain_dsn.dataio.mixing import Batch
 from speechbrain_dsn.errors import InputError
