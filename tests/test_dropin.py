@@ -22,7 +22,7 @@ from speechbrain_dsn.lobes.models.ftfnet import (
     FTFNetMask,
 )
 from speechbrain_dsn.lobes.models.masks import MaskLobe
-from speechbrain_dsn.losses import ComplexityRegularized, budget_pull
+from speechbrain_dsn.losses import ComplexityRegularized
 from speechbrain_dsn.miniset import miniset_folder
 from speechbrain_dsn.run import run_script
 
@@ -243,16 +243,14 @@ def test_static_mask_is_the_lobe():
     assert len(model.tape) == 0
 
 
-def test_every_parameter_gets_a_gradient_in_every_batch():
-    """DDP stops where a parameter is in no graph."""
-    model = DynamicFTFNetMask(random_share=0.5, **SMALL)
-    noted = []
-    for _ in range(10):
-        model.zero_grad()
-        model(torch.rand(1, 4, 257)).sum().backward()
-        noted.append(len(model.tape.read()))
-        assert all(p.grad is not None for p in model.parameters())
-    assert {0, 1} == set(noted)
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_trains_with_the_same_share_in_every_item(share):
+    """And every parameter is in the graph, which DDP asks for."""
+    model = DynamicFTFNetMask(share=share, **SMALL)
+    model(torch.rand(3, 8, 257)).sum().backward()
+    (decision,) = model.tape.read()
+    assert decision.usage().flatten().tolist() == [share] * 3
+    assert all(p.grad is not None for p in model.parameters())
 
 
 def test_eval_notes_nothing_and_decides_without_noise():
@@ -263,39 +261,32 @@ def test_eval_notes_nothing_and_decides_without_noise():
 
 
 def test_relative_lengths_become_frames():
-    model = DynamicFTFNetMask(random_share=0, **SMALL)
+    model = DynamicFTFNetMask(**SMALL)
     model(torch.rand(2, 10, 257), lengths=torch.tensor([1.0, 0.35]))
     (decision,) = model.tape.read()
     assert decision.lengths.tolist() == [10, 4]
 
 
-def test_random_share_is_checked():
-    with pytest.raises(ValueError, match="random_share lies in"):
-        MaskLobe(FTFNet(**SMALL), random_share=1.0)
+def test_share_is_checked():
+    with pytest.raises(ValueError, match="share lies in 0..1, got 1.1"):
+        MaskLobe(FTFNet(**SMALL), share=1.1)
 
 
 @pytest.mark.parametrize("target", [0.2, 0.8])
-def test_the_price_moves_the_deterministic_gates(target):
-    """With a flat signal loss the policy does what it is paid for, and what
-    is paid for is what eval runs."""
-    model = DynamicFTFNetMask(random_share=0, **SMALL)
-    usage = []
-
-    def price(used, wanted):
-        usage.append(used.mean().item())
-        return budget_pull(used, wanted)
-
+def test_the_price_moves_the_gates_of_eval(target):
+    """With a flat signal loss the policy ends where it is paid to."""
+    model = DynamicFTFNetMask(share=target, **SMALL)
     cost = ComplexityRegularized(
-        lambda x, _: 0 * x.mean(), model, target=target, price=price
+        lambda x, _: 0 * x.mean(), model, target=target
     )
     optimizer = torch.optim.Adam(model.lobe.policy.parameters(), 0.02)
-    feats = torch.rand(4, 12, 257) * torch.randn(4, 12, 1).exp()
-    for _ in range(60):
+    feats = torch.rand(2, 12, 257) * torch.randn(2, 12, 1).exp()
+    used = []
+    for _ in range(50):
         optimizer.zero_grad()
         cost(model(feats), feats).backward()
         optimizer.step()
-    model(feats)
-    (decision,) = model.tape.read()
-    _, decided = model.lobe.eval()(feats)
-    assert torch.equal(decision.values, decided.values)
-    assert sum(usage[30:]) / 30 == pytest.approx(target, abs=0.2)
+        _, decision = model.lobe.eval()(feats)
+        used.append(decision.usage().mean().item())
+        model.train()
+    assert sum(used[30:]) / 20 == pytest.approx(target, abs=0.15)

@@ -88,12 +88,17 @@ def test_enhancers_run_and_learn(tmp_path, name):
     assert enhancer.report().frame_rate == 62.5
 
 
-@pytest.mark.parametrize("name", ["ftfnet_mask", "mgt_dsn_mask"])
-def test_masks_run_and_learn_with_the_complexity_loss(tmp_path, name):
-    hparams = load(tmp_path, masks(name), "complexity_loss")
+def test_static_mask_runs_and_learns(tmp_path):
+    model = load(tmp_path, masks("ftfnet_mask"))["modules"]["model"]
+    model(torch.rand(2, 6, 129)).sum().backward()
+    assert all_learn(model)
+
+
+def test_gated_mask_runs_and_learns_with_the_complexity_loss(tmp_path):
+    hparams = load(tmp_path, masks("mgt_dsn_mask"), "complexity_loss")
     model, cost = hparams["modules"]["model"], hparams["compute_cost"]
     assert model is hparams["models"]["model"]
-    model.random_share = 0
+    assert cost.target == model.share
     feats, target = torch.rand(2, 6, 129), torch.rand(2, 6, 129)
     lens = torch.tensor([1.0, 0.5])
     loss = cost(model(feats) * feats, target, lens)

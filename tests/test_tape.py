@@ -17,6 +17,7 @@ from speechbrain_dsn.losses import (
     ComplexityRegularized,
     budget_hinge,
     budget_pull,
+    gate_price,
 )
 
 RATE = 62.5
@@ -89,21 +90,22 @@ def test_limit_is_checked():
     st.floats(0, 1),
     st.floats(0, 1),
     st.floats(0, 5),
-    st.sampled_from([budget_pull, budget_hinge]),
+    st.sampled_from(["pull", "hinge"]),
 )
 def test_price_is_added_while_training(share, target, weight, price):
     block = Noting(share)
     cost = ComplexityRegularized(mse_loss, block, weight, target, price)
     x, y = torch.rand(2, 3, 4), torch.rand(2, 3, 4)
     got = cost(block(x), y)
-    paid = weight * price(torch.tensor(share), target)
+    paid = {"pull": budget_pull, "hinge": budget_hinge}[price]
+    paid = weight * paid(torch.tensor(share), target)
     assert torch.allclose(got, mse_loss(x, y) + paid, atol=1e-6)
     assert len(block.tape) == 0
 
 
 def test_price_reaches_the_gates():
     block = Noting(0.9)
-    cost = ComplexityRegularized(mse_loss, block, target=0.5)
+    cost = ComplexityRegularized(mse_loss, block, price="pull")
     cost(block(torch.rand(2, 3, 4)), torch.rand(2, 3, 4)).backward()
     assert block.share.grad > 0
 
@@ -111,7 +113,7 @@ def test_price_reaches_the_gates():
 def test_neutral_in_eval_and_for_statistics():
     """As SpeechBrain's spectral_mask calls it, in this order."""
     block = Noting()
-    cost = ComplexityRegularized(mse_loss, block, target=0.0)
+    cost = ComplexityRegularized(mse_loss, block, target=0.0, price="pull")
     x, y, lens = torch.rand(2, 3, 4), torch.rand(2, 3, 4), torch.ones(2)
     plain = mse_loss(x, y, lens)
     assert cost(block(x), y, lens) > plain
@@ -138,7 +140,7 @@ def test_frames_beyond_the_length_are_free():
     x, y = torch.rand(1, 4, 3), torch.rand(1, 4, 3)
     for length, paid in ((1.0, 0.5), (0.5, 0.0)):
         lens = torch.tensor([length])
-        cost = ComplexityRegularized(mse_loss, block, 1.0, 0.0, budget_hinge)
+        cost = ComplexityRegularized(mse_loss, block, 1.0, 0.0, "hinge")
         extra = cost(block(x), y, lens) - mse_loss(x, y, lens)
         assert extra.item() == pytest.approx(paid)
 
@@ -151,7 +153,7 @@ def test_separation_contract_gives_one_value_per_item():
 
     chunks = 3
     blocks = nn.ModuleList([Noting(0.2), Noting(0.8)])
-    cost = ComplexityRegularized(loss, blocks, 2.0, 0.0, budget_hinge)
+    cost = ComplexityRegularized(loss, blocks, 2.0, 0.0, "hinge")
     targets, predictions = torch.rand(2, 50, 2), torch.rand(2, 50, 2)
     for block in blocks:
         block(torch.zeros(2 * chunks, 5))
@@ -167,7 +169,7 @@ def test_items_pay_for_their_own_chunks():
 
     block = Given()
     cost = ComplexityRegularized(
-        lambda a, b: a.mean(1), block, 1.0, 0.0, budget_hinge
+        lambda a, b: a.mean(1), block, 1.0, 0.0, "hinge"
     )
     gate = torch.zeros(4, 5, 1)
     gate[:2] = 1.0  # both chunks of the first item
@@ -191,3 +193,25 @@ def test_target_is_checked(target):
 def test_a_module_that_notes_nothing_is_refused():
     with pytest.raises(ValueError, match="expected a block with a tape"):
         ComplexityRegularized(mse_loss, nn.Linear(2, 2))
+
+
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=8), st.floats(0, 1))
+def test_price_by_rank_moves_logits_towards_the_target(logits, target):
+    logits = torch.tensor(logits).reshape(1, -1, 1).requires_grad_()
+    noted = Decision(torch.ones_like(logits), RATE, logits=logits)
+    use = (logits > 0).float().mean().item()
+    price = gate_price(noted, torch.tensor([target]))
+    assert price.shape == (1,) and price.item() >= 0
+    price.sum().backward()
+    # All of them together; their spread has no part in the mean.
+    moved = -logits.grad.mean().item()
+    assert moved * (target - use) >= 0 or abs(moved) < 1e-6
+
+
+def test_price_is_checked():
+    with pytest.raises(ValueError, match="expected one of rank, pull, hinge"):
+        ComplexityRegularized(mse_loss, Noting(), price="push")
+    with pytest.raises(ValueError, match="expected one of"):
+        gate_price(decision(1), torch.ones(1), "push")
+    with pytest.raises(ValueError, match="holds no logits"):
+        gate_price(decision(1), torch.ones(1), "rank")

@@ -13,13 +13,14 @@ from speechbrain_dsn.losses.complexity import (
 )
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
 from speechbrain_dsn.losses.waveform import negative_si_sdr
-from speechbrain_dsn.losses.wrapper import ComplexityRegularized
+from speechbrain_dsn.losses.wrapper import ComplexityRegularized, gate_price
 
 __all__ = [
     "ComplexityRegularized",
     "MultiResolutionCompressedLoss",
     "budget_hinge",
     "budget_pull",
+    "gate_price",
     "metric_target",
     "negative_si_sdr",
     "threshold_shift",

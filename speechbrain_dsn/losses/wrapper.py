@@ -14,7 +14,58 @@ from torch import Tensor, nn
 
 from speechbrain_dsn.cost import Decision
 from speechbrain_dsn.gating.tape import find_tapes
-from speechbrain_dsn.losses.complexity import budget_pull
+from speechbrain_dsn.losses.complexity import (
+    budget_hinge,
+    budget_pull,
+    threshold_shift,
+    unit_spread,
+)
+
+PRICES = ("rank", "pull", "hinge")
+
+
+def gate_price(
+    decision: Decision, target: Tensor, kind: str = "rank"
+) -> Tensor:
+    """What the on/off gates of each item cost.
+
+    Arguments
+    ---------
+    decision : Decision
+        ``[B, T, K]``; every gate counts alike.
+    target : Tensor
+        Wanted mean gate ``[B]``.
+    kind : str
+        ``rank``: moves the threshold of logits whose best ones were opened
+        (:func:`~speechbrain_dsn.losses.threshold_shift`), and holds their
+        spread; ``pull`` and ``hinge``: on the mean gate,
+        :func:`~speechbrain_dsn.losses.budget_pull` and
+        :func:`~speechbrain_dsn.losses.budget_hinge`.
+
+    Returns
+    -------
+    Tensor
+        ``[B]``.
+
+    Example
+    -------
+    >>> gates = torch.ones(2, 5, 1)
+    >>> gate_price(Decision(gates, 62.5), torch.tensor([0.5, 1.0]), "pull")
+    tensor([0.2500, 0.0000])
+    """
+    if kind not in PRICES:
+        raise ValueError(f"expected one of {', '.join(PRICES)}, got {kind!r}")
+    if kind == "rank":
+        if decision.logits is None:
+            raise ValueError("price by rank: the decision holds no logits")
+        logits = decision.logits
+        mask = decision.mask().expand_as(logits).flatten(1)
+        logits = logits.flatten(1)
+        price = threshold_shift(logits, target, mask)
+        return price + 0.1 * unit_spread(logits, mask)
+    usage = decision.usage().mean(1)
+    price = budget_pull if kind == "pull" else budget_hinge
+    return price(usage, target)
 
 
 class ComplexityRegularized(nn.Module):
@@ -37,21 +88,21 @@ class ComplexityRegularized(nn.Module):
         Weight of the price.
     target : float
         Wanted share of open gates, in 0..1.
-    price : callable
-        ``(usage, target) -> price`` of each item:
-        :func:`~speechbrain_dsn.losses.budget_pull` or
-        :func:`~speechbrain_dsn.losses.budget_hinge`.
+    price : str
+        See :func:`gate_price`. ``rank`` belongs to blocks that open this
+        very share while training, as ``MaskLobe`` does.
 
     Raises
     ------
     ValueError
-        The module has no block that notes its decisions.
+        The module has no block that notes its decisions, target or price do
+        not exist.
 
     Example
     -------
     >>> from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet
     >>> from speechbrain_dsn.lobes.models.masks import MaskLobe
-    >>> model = MaskLobe(DynamicFTFNet(), random_share=0)
+    >>> model = MaskLobe(DynamicFTFNet())
     >>> cost = ComplexityRegularized(nn.functional.mse_loss, model)
     >>> feats = torch.rand(2, 10, 257)
     >>> loss = cost(model(feats) * feats, feats)
@@ -65,11 +116,15 @@ class ComplexityRegularized(nn.Module):
         module: nn.Module,
         weight: float = 1.0,
         target: float = 0.5,
-        price: Callable[[Tensor, float], Tensor] = budget_pull,
+        price: str = "rank",
     ) -> None:
         super().__init__()
         if not 0 <= target <= 1:
             raise ValueError(f"target lies in 0..1, got {target}")
+        if price not in PRICES:
+            raise ValueError(
+                f"price: expected one of {', '.join(PRICES)}, got {price!r}"
+            )
         if not find_tapes(module):
             raise ValueError(
                 f"expected a block with a tape, such as MaskLobe, found none "
@@ -121,19 +176,22 @@ class ComplexityRegularized(nn.Module):
         decisions = [note for tape in tapes for note in tape.read()]
         if not decisions:
             return None
-        usage = [_usage(note, batch, lengths) for note in decisions]
-        return self.price(torch.stack(usage).mean(0), self.target)
+        prices = [self._price_of(note, batch, lengths) for note in decisions]
+        return torch.stack(prices).mean(0)
 
+    def _price_of(
+        self, decision: Decision, batch: int, lengths: Tensor | None
+    ) -> Tensor:
+        """Price of one decision, for each item ``[B]``.
 
-def _usage(decision: Decision, batch: int, lengths: Tensor | None) -> Tensor:
-    """Mean gate of each item ``[B]``.
-
-    A dual-path block sees chunks or frequencies as items of its own, those of
-    one signal side by side.
-    """
-    values = decision.values
-    if decision.lengths is None and lengths is not None:
-        if len(values) == batch:
-            frames = (lengths * values.size(1)).ceil().to(values.device)
-            decision = replace(decision, lengths=frames)
-    return decision.usage().mean(1).reshape(batch, -1).mean(1)
+        A dual-path block sees chunks or frequencies as items of its own,
+        those of one signal side by side.
+        """
+        values = decision.values
+        if decision.lengths is None and lengths is not None:
+            if len(values) == batch:
+                frames = (lengths * values.size(1)).ceil().to(values.device)
+                decision = replace(decision, lengths=frames)
+        target = values.new_full((len(values),), self.target)
+        price = gate_price(decision, target, self.price)
+        return price.reshape(batch, -1).mean(1)

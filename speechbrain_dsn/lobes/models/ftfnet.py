@@ -613,10 +613,10 @@ class DynamicFTFNetMask(MaskLobe):
 
     Arguments
     ---------
-    random_share : float
-        Share of the training batches with random gates.
+    share : float
+        Share of open frames while training, in 0..1.
     noise : float
-        Scale of the Gumbel noise while training.
+        Scale of the noise on the ranks while training.
     **ftfnet
         Arguments of :class:`DynamicFTFNet`.
 
@@ -628,6 +628,6 @@ class DynamicFTFNetMask(MaskLobe):
     """
 
     def __init__(
-        self, random_share: float = 0.25, noise: float = 0.0, **ftfnet
+        self, share: float = 0.5, noise: float = 0.1, **ftfnet
     ) -> None:
-        super().__init__(DynamicFTFNet(**ftfnet), random_share, noise)
+        super().__init__(DynamicFTFNet(**ftfnet), share, noise)

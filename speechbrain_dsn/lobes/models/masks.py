@@ -9,34 +9,34 @@ Authors
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from speechbrain_dsn.gating import Tape, random_gate
+from speechbrain_dsn.gating import Tape
 
 
 class MaskLobe(nn.Module):
     """Features in, mask out; the decision goes to a tape.
 
-    An unmodified ``train.py`` knows no stages of a training. So that the
-    gated part of a net stays alive, some training batches run with random
-    gates instead of the policy's. The policy's own have no Gumbel noise by
-    default: noise that does not fade lets all logits settle on one side of
-    zero, with the right mean while training and all or nothing in eval. Both
-    are ours.
+    While training, the same share of each item's frames is open, those of
+    highest logit: an unmodified ``train.py`` knows no stages in which both
+    paths of the net are trained first, and no calibration of a policy that
+    ends with all its logits on one side of zero. The loss
+    (:class:`speechbrain_dsn.losses.ComplexityRegularized`) brings the
+    threshold to zero, where eval cuts. Ours.
 
     Arguments
     ---------
     lobe : torch.nn.Module
         ``[B, T, F]`` to a mask, or, with a ``policy``, to ``(mask,
-        Decision)`` given ``lengths``, ``gate`` and ``noise``.
-    random_share : float
-        Share of the training batches with random gates.
+        Decision)`` given ``lengths``, ``share`` and ``noise``.
+    share : float
+        Share of open frames while training, in 0..1.
     noise : float
-        Scale of the Gumbel noise while training.
+        Scale of the noise on the ranks while training.
 
     Example
     -------
+    >>> import torch
     >>> from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet
     >>> model = MaskLobe(DynamicFTFNet())
     >>> model(torch.rand(2, 10, 257)).shape
@@ -44,15 +44,13 @@ class MaskLobe(nn.Module):
     """
 
     def __init__(
-        self, lobe: nn.Module, random_share: float = 0.25, noise: float = 0.0
+        self, lobe: nn.Module, share: float = 0.5, noise: float = 0.1
     ) -> None:
         super().__init__()
-        if not 0 <= random_share < 1:
-            raise ValueError(
-                f"random_share lies in 0..1 without 1, got {random_share}"
-            )
+        if not 0 <= share <= 1:
+            raise ValueError(f"share lies in 0..1, got {share}")
         self.lobe = lobe
-        self.random_share, self.noise = random_share, noise
+        self.share, self.noise = share, noise
         self.tape = Tape()
 
     def forward(self, feats: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -72,14 +70,12 @@ class MaskLobe(nn.Module):
         """
         if not hasattr(self.lobe, "policy"):
             return self.lobe(feats)
-        if self.training and torch.rand(()) < self.random_share:
-            gate = random_gate(*feats.shape[:2]).to(feats.device)
-            mask, decision = self.lobe(feats, gate=gate)
-            # Nothing was decided, but DDP wants every parameter in the graph.
-            return mask + 0 * decision.logits.mean()
         if lengths is not None:
             lengths = (lengths * feats.size(1)).ceil().long()
-        mask, decision = self.lobe(feats, lengths=lengths, noise=self.noise)
+        share = feats.new_full((len(feats),), self.share)
+        mask, decision = self.lobe(
+            feats, lengths=lengths, share=share, noise=self.noise
+        )
         if self.training:
             self.tape.note(decision)
         return mask
