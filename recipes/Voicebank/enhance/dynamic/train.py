@@ -15,13 +15,14 @@ Authors
 
 import sys
 
-import speechbrain_dsn  # noqa: F401  # isort: skip
-import speechbrain as sb
-from hyperpyyaml import load_hyperpyyaml
-
-from speechbrain_dsn.training.enhancement import run_enhancement
-
 if __name__ == "__main__":
+    # In here, since the processes that score import this file again.
+    import speechbrain_dsn  # noqa: F401  # isort: skip
+    import speechbrain as sb
+    from hyperpyyaml import load_hyperpyyaml
+
+    from speechbrain_dsn.training.enhancement import run_enhancement
+
     hparams_file, run_opts, overrides = sb.parse_arguments(sys.argv[1:])
     sb.utils.distributed.ddp_init_group(run_opts)
     with open(hparams_file, encoding="utf-8") as fin:

@@ -1,0 +1,300 @@
+"""The recipes load, say how they are run, train, resume and leave results."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import speechbrain as sb
+import torch
+from hyperpyyaml import load_hyperpyyaml
+
+import speechbrain_dsn
+from speechbrain_dsn.dataio.audio import write_audio
+from speechbrain_dsn.dataio.fixed import load_fixed_list
+from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.miniset import miniset_folder
+from speechbrain_dsn.pretrained import load_model
+from speechbrain_dsn.training.brain import DynamicBrain
+from speechbrain_dsn.training.enhancement import run_enhancement
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+FOLDERS = RECIPES / "Folders/enhance"
+VOICEBANK = RECIPES / "Voicebank/enhance/dynamic"
+NAMES = ("ftfnet", "dsn", "mgt_dsn")
+YAMLS = [
+    folder / f"hparams/{name}.yaml"
+    for folder in (FOLDERS, VOICEBANK)
+    for name in NAMES
+]
+SOURCES = "\n".join(
+    path.read_text("utf-8")
+    for path in Path(speechbrain_dsn.__file__).parent.glob("training/*.py")
+)
+every_yaml = pytest.mark.parametrize(
+    "path", YAMLS, ids=lambda path: f"{path.parts[-4]}-{path.stem}"
+)
+
+
+# -- what is written in the YAML files --------------------------------------
+
+
+def top_level_keys(path):
+    return re.findall(r"(?m)^(\w+):", path.read_text("utf-8"))
+
+
+@every_yaml
+def test_yaml_says_what_it_is_and_how_it_is_run(path):
+    text = path.read_text("utf-8")
+    header = re.match(r"(#.*\n)+", text)[0]
+    run = rf"# Run: python train\.py hparams/{path.name} --data_folder /"
+    assert re.search(run, header) and "# Authors\n#  * " in header
+    assert (path.parents[1] / "train.py").is_file()
+    assert (path.parents[1] / "README.md").is_file()
+    assert max(map(len, text.splitlines())) <= 80
+    keys = top_level_keys(path)
+    assert keys[:4] == ["seed", "__set_seed", "data_folder", "output_folder"]
+    assert len(keys) == len(set(keys))
+
+
+@every_yaml
+def test_no_key_is_unused(path):
+    text = path.read_text("utf-8")
+    unused = [
+        key
+        for key in top_level_keys(path)
+        if f"!ref <{key}" not in text
+        and not re.search(rf'hparams\.{key}\b|"{key}"', SOURCES)
+    ]
+    assert unused == ["__set_seed"]
+
+
+@every_yaml
+def test_yaml_has_what_training_reads(path):
+    read = re.findall(r'hparams(?:\.|\[")(\w+)', SOURCES)
+    made = {"first_epoch", "metric_scale"}  # by the run itself
+    wanted = set(read) - made - {"setdefault"}
+    if path.stem == "ftfnet":
+        gate = ("gate_", "default_budget")
+        wanted = {key for key in wanted if not key.startswith(gate)}
+    if path.stem != "mgt_dsn":
+        wanted -= {"mean_activation", "scored_from"}
+    assert wanted <= set(top_level_keys(path))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_defines_a_net_is_the_same_on_every_corpus(name):
+    """Recipes of a net differ in data, lengths and rates, in nothing else."""
+
+    def defining(folder):
+        text = (folder / f"hparams/{name}.yaml").read_text("utf-8")
+        text = re.sub(r" *#.*", "", text)
+        blocks = r"(?m)^(?:signal_loss|si_sdr_weight|gate|metric_scale|mean_|"
+        blocks += r"lobe|enhancer|modules|model_config).*\n(?: .*\n)*"
+        return re.findall(blocks, text)
+
+    assert defining(FOLDERS) == defining(VOICEBANK)
+    assert len(defining(FOLDERS)) >= 6
+
+
+@every_yaml
+def test_yaml_loads(path, tmp_path):
+    hparams = load(path, tmp_path / "no_data", tmp_path)
+    assert hparams["epoch_counter"].limit == hparams["plan"].epochs
+    assert hparams["enhancer"].dynamic == (path.stem != "ftfnet")
+    with pytest.raises(InputError, match="no_data"):
+        hparams["data"].prepare()
+
+
+# -- runs -------------------------------------------------------------------
+
+
+def load(path, data, out, /, **overrides):
+    """A recipe, with its places and other overrides."""
+    overrides |= {"data_folder": str(data), "output_folder": str(out)}
+    with open(path, encoding="utf-8") as file:
+        return load_hyperpyyaml(file, overrides)
+
+
+def run(path, data, out, /, **overrides):
+    """The whole recipe in this process, with a handful of batches."""
+    small = {"clip_seconds": 1, "batch_size": 2, "batches_per_epoch": 2}
+    small |= {"test_metrics": ["si_sdr"], "workers": 1}
+    hparams = load(path, data, out, **small, **overrides)
+    options = ["--device", "cpu", "--noprogressbar"]
+    _, run_opts, _ = sb.parse_arguments([str(path), *options])
+    run_enhancement(hparams, run_opts)
+
+
+def gates(out):
+    """(epoch, gates) of each line of the log."""
+    text = (out / "train_log.txt").read_text("utf-8")
+    assert all("nan" not in x for x in re.findall(r"train .* - valid", text))
+    return re.findall(r"(?m)^epoch: (\d+), gates: (\w+)", text)
+
+
+def results(out):
+    """The rows of the results table, after a look at the other outputs."""
+    assert (out / "results.md").read_text("utf-8").startswith("|")
+    model = load_model(out / "model")
+    wav = torch.randn(1, 4000) / 10
+    assert model.enhancer(wav)[0].isfinite().all()
+    return json.loads((out / "results.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The mini set with two mixtures in each fixed list."""
+    root, data = miniset_folder(), tmp_path_factory.mktemp("data")
+    for name in ("speech", "noise", "manifest.csv"):
+        (data / name).symlink_to(root / name)
+    for name in ("enhance_valid.csv", "enhance_test.csv"):
+        lines = (root / name).read_text("utf-8").splitlines()[:3]
+        (data / name).write_text("\n".join(lines) + "\n", "utf-8")
+    return data
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """VoiceBank's layout, from the mixtures of the mini set."""
+    root, data = miniset_folder(), tmp_path_factory.mktemp("voicebank")
+    mixtures = load_fixed_list(root / "enhance_valid.csv", root)[:6]
+    names = {
+        "trainset_28spk": ["p225_001", "p225_002", "p226_001", "p226_002"],
+        "testset": ["p232_001", "p257_001"],
+    }
+    for part, stems in names.items():
+        for stem in stems:
+            pair = mixtures.pop().render()
+            for kind, wav in zip(("noisy", "clean"), pair, strict=True):
+                path = data / f"{kind}_{part}_wav_16k" / f"{stem}.wav"
+                path.parent.mkdir(exist_ok=True)
+                write_audio(path, wav[:24000], 16000)
+    return data
+
+
+def test_static_net_then_gates_from_its_weights(folder, tmp_path):
+    """dsn.yaml starts where ftfnet.yaml saved a snapshot."""
+    static, dynamic = tmp_path / "ftfnet", tmp_path / "dsn"
+    hparams = FOLDERS / "hparams"
+    clips = {"scored_clips": 4}
+    run(
+        hparams / "ftfnet.yaml",
+        folder,
+        static,
+        plan={"open": 2},
+        snapshot_epoch=1,
+        **clips,
+    )
+    assert gates(static) == [("1", "open"), ("2", "open")]
+    (row,) = results(static)
+    assert row["activation"] == 1
+    run(
+        hparams / "dsn.yaml",
+        folder,
+        dynamic,
+        warm_start=str(static / "epoch1.safetensors"),
+        warm_epochs=1,
+        plan={"random": 1, "policy": 1},
+        test_budgets=[0.0, 1.0],
+        **clips,
+    )
+    assert gates(dynamic) == [("2", "random"), ("3", "policy")]
+    _, closed, opened = results(dynamic)
+    assert closed["activation"] == 0 and opened["activation"] == 1
+    assert closed["macs_per_second"] < 0.5 * opened["macs_per_second"]
+
+
+class Killed(Exception):
+    """In place of a power cut."""
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
+    folder, tmp_path, monkeypatch
+):
+    """Log and weights are the same, whether or not epoch 2 broke off."""
+
+    def train(out):
+        run(
+            FOLDERS / "hparams/mgt_dsn.yaml",
+            folder,
+            out,
+            warm_epochs=0,
+            plan={"random": 1, "policy": 1},
+            scored_clips=4,
+            scored_from=1,
+            test_budgets=[],
+        )
+
+    def kill(brain, batch, should_step):
+        if brain.epoch == 2 and brain.step == 2:
+            raise Killed
+        start(brain, batch, should_step)
+
+    start = DynamicBrain.on_fit_batch_start
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    train(whole)
+    shutil.copytree(whole / "data", broken / "data")  # lists and scores
+    with monkeypatch.context() as patch:
+        patch.setattr(DynamicBrain, "on_fit_batch_start", kill)
+        with pytest.raises(Killed):
+            train(broken)
+    assert gates(broken) == [("1", "random")]
+    train(broken)
+    assert gates(broken)[1:] == [("2", "policy")]
+    logs, weights = (
+        [(out / name).read_bytes() for out in (whole, broken)]
+        for name in ("train_log.txt", "model/model.safetensors")
+    )
+    assert logs[0] == logs[1] and weights[0] == weights[1]
+
+
+def test_voicebank_guided_by_scores(corpus, tmp_path):
+    prepared, out = tmp_path / "prepared", tmp_path / "out"
+    run(
+        VOICEBANK / "hparams/mgt_dsn.yaml",
+        corpus,
+        out,
+        prep_folder=str(prepared),
+        valid_speakers=1,
+        warm_epochs=0,
+        plan={"random": 1, "policy": 1},
+        test_budgets=[],
+    )
+    assert gates(out) == [("1", "random"), ("2", "policy")]
+    (row,) = results(out)
+    assert row["metrics"]["si_sdr"]["n_valid"] == 2
+    entries = json.loads((prepared / "valid.json").read_text("utf-8"))
+    assert sorted(entries) == ["p226_001", "p226_002"]
+    assert all(1 < entry["ovrl"] < 5 for entry in entries.values())
+
+
+def test_train_py_runs_as_its_readme_says(corpus, tmp_path):
+    """The script itself, with SpeechBrain's command line."""
+    out = tmp_path / "out"
+    options = {
+        "data_folder": corpus,
+        "output_folder": out,
+        "prep_folder": tmp_path / "prepared",
+        "valid_speakers": 1,
+        "clip_seconds": 0.5,
+        "batch_size": 2,
+        "batches_per_epoch": 2,
+        "plan": "{open: 1}",
+        "test_metrics": "[si_sdr]",
+        "device": "cpu",
+    }
+    done = subprocess.run(
+        [sys.executable, "train.py", "hparams/ftfnet.yaml", "--noprogressbar"]
+        + [f"--{key}={value}" for key, value in options.items()],
+        cwd=VOICEBANK,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert gates(out) == [("1", "open")]
+    assert "ftfnet" in done.stdout and len(results(out)) == 1
+    assert (out / "hyperparams.yaml").is_file()
