@@ -419,14 +419,31 @@ def test_look_ahead_must_be_tight():
         run_battery(Leaky, look_ahead=2)
 
 
-def test_declared_look_ahead_is_allowed():
-    class Late(nn.Module):
-        def forward(self, x):
-            return F.pad(x[:, 2:], (0, 0, 0, 2))
+class Early(nn.Module):
+    """Looks ahead."""
 
+    def __init__(self, frames):
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, x):
+        return F.pad(x[:, self.frames :], (0, 0, 0, self.frames))
+
+
+@pytest.mark.parametrize("frames", [0, 2, 5])
+def test_declared_look_ahead_is_allowed(frames):
     assert check_dynamic_layer(
-        Late, example, look_ahead=2, expected_failures={"check_copies": "local"}
+        lambda: Early(frames), example, look_ahead=frames
     )
+
+
+def test_five_frames_are_enough():
+    assert run_battery(Deciding, time=5)
+
+
+def test_examples_must_be_longer_than_the_look_ahead():
+    with pytest.raises(ValueError, match="at least look_ahead . 5 = 12 frames"):
+        check_dynamic_layer(lambda: Early(7), example, look_ahead=7)
 
 
 def test_what_is_known_to_fail_is_named_with_its_reason():

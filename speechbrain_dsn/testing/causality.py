@@ -23,7 +23,7 @@ def check_causality(subject: Subject) -> None:
         Any layer.
     """
     layer, x = subject.layer(), subject.input()
-    frame = x.size(1) // 2
+    frame = max(x.size(1) // 2, subject.look_ahead)
     edge = frame - subject.look_ahead
     changed = x.clone()
     changed[:, frame] = subject.input()[:, frame]

@@ -45,7 +45,7 @@ class Subject(Runs):
     unseen_macs : int
         Declared MACs per frame that :func:`count_macs` cannot see.
     time : int
-        Frames of the examples.
+        Frames of the examples, at least five more than the look-ahead.
     tolerance : float
         Largest error in float64, relative to the largest value or 1.
 
@@ -68,6 +68,14 @@ class Subject(Runs):
     unseen_macs: int = 0
     time: int = 10
     tolerance: float = 1e-9
+
+    def __post_init__(self) -> None:
+        """Refuses examples too short to be cut, padded and looked ahead in."""
+        if self.time < self.look_ahead + 5:
+            raise ValueError(
+                f"time must be at least look_ahead + 5 = "
+                f"{self.look_ahead + 5} frames, got {self.time}"
+            )
 
     @cached_property
     def model(self) -> nn.Module:
