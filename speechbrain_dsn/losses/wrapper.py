@@ -114,7 +114,7 @@ class ComplexityRegularized(nn.Module):
         self,
         base_loss: Callable[..., Tensor],
         module: nn.Module,
-        weight: float = 1.0,
+        weight: float = 0.1,
         target: float = 0.5,
         price: str = "rank",
     ) -> None:
