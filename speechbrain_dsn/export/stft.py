@@ -35,6 +35,7 @@ class SpectralFront:
         self.n_fft, self.hop, self.bins = stft.n_fft, stft.hop, stft.bins
         self.overlap = stft.overlap
         self.compression = enhancer.compression
+        self.exponent = enhancer.strength / enhancer.compression
         self.window = weight(stft.window)
         divisors = [d for d in range(1, self.n_fft + 1) if self.n_fft % d == 0]
         self.outer = min(d for d in divisors if d * d >= self.n_fft)
@@ -108,7 +109,7 @@ class SpectralFront:
             Samples ``[B, hop]``.
         """
         level = graph("Log", mask)
-        gain = graph("Exp", graph("Mul", level, 1 / self.compression))
+        gain = graph("Exp", graph("Mul", level, self.exponent))
         gain = graph("Gather", gain, self._order()[1], axis=3)
         gain = graph.reshape(gain, -1, self.rows, 1, self.inner)
         x = graph("Mul", spectrum, gain)

@@ -53,6 +53,10 @@ class SpectralEnhancer(nn.Module):
         STFT hop in samples.
     compression : float
         Exponent ``c``.
+    strength : float
+        Exponent on the whole mask: less than 1 suppresses less. A net that
+        was trained on compressed magnitudes tends to suppress too much for
+        other measures; the recipes choose this on valid (ours).
 
     Example
     -------
@@ -70,11 +74,13 @@ class SpectralEnhancer(nn.Module):
         n_fft: int = 512,
         hop: int = 256,
         compression: float = 0.3,
+        strength: float = 1.0,
     ) -> None:
         super().__init__()
         self.lobe = lobe
         self.stft = STFT(n_fft, hop)
         self.sample_rate, self.compression = sample_rate, compression
+        self.strength = strength
 
     @property
     def dynamic(self) -> bool:
@@ -159,7 +165,7 @@ class SpectralEnhancer(nn.Module):
         Tensor
             Complex ``[B, T, bins]``.
         """
-        return spectrum * mask ** (1 / self.compression)
+        return spectrum * mask ** (self.strength / self.compression)
 
     def make_streaming_context(
         self,

@@ -85,6 +85,7 @@ FRONT_ENDS = MappingProxyType(
                 "n_fft": Whole(16, 2048),
                 "hop": Whole(8, 2048),
                 "compression": Number(0.1, 1),
+                "strength": Number(0.1, 4),
             },
         ),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from speechbrain_dsn.inference.evaluation import (
     Pair,
     evaluate_pairs,
 )
-from speechbrain_dsn.metrics import MetricTable
+from speechbrain_dsn.metrics import METRICS, MetricTable
 from speechbrain_dsn.plots import (
     plot_gates,
     plot_quality_against_macs,
@@ -55,12 +56,53 @@ def calibrate(enhancer: nn.Module, valid: Dataset) -> Calibration:
     Calibration
         From mean activation to bias.
     """
-    device = next(enhancer.parameters()).device
     logits = []
     for index in range(len(valid)):
-        _, decision = enhancer(valid[index].noisy.to(device))
-        logits.append(decision.logits[decision.mask().bool()].cpu())
+        _, decision = enhancer(valid[index].noisy)
+        logits.append(decision.logits[decision.mask().bool()])
     return Calibration.from_logits(torch.cat(logits).numpy())
+
+
+@torch.inference_mode()
+def calibrate_strength(
+    enhancer: nn.Module,
+    valid: Dataset,
+    strengths: Sequence[float],
+    **decide: float,
+) -> float:
+    """The strength of the mask that gives the best mean PESQ on valid.
+
+    Arguments
+    ---------
+    enhancer : torch.nn.Module
+        In eval mode; it has the best strength afterwards.
+    valid : Dataset
+        Batches of valid, never of test.
+    strengths : sequence of float
+        What to try.
+    **decide : float
+        Passed to a net that decides: bias.
+
+    Returns
+    -------
+    float
+        One of ``strengths``.
+    """
+    means = {}
+    for enhancer.strength in strengths:
+        scores = []
+        for index in range(len(valid)):
+            batch = valid[index]
+            estimate, _ = enhancer(batch.noisy, **decide)
+            clean, wav = batch.clean[0].numpy(), estimate[0].numpy()
+            rate = enhancer.sample_rate
+            scores.append(METRICS["pesq"](clean, wav, rate).value)
+        means[enhancer.strength] = float(np.nanmean(scores))
+        logger.info(
+            "strength %.2f: PESQ %.3f", enhancer.strength, np.nanmean(scores)
+        )
+    enhancer.strength = max(means, key=means.get)
+    return enhancer.strength
 
 
 def write_results(
@@ -77,7 +119,7 @@ def write_results(
         Trained.
     hparams : dict
         With ``output_folder``, ``model_config``, ``model_folder``,
-        ``default_budget``, ``test_metrics``, ``test_budgets``, ``workers``.
+        ``default_budget``, ``strengths``, ``test_metrics``, ``test_budgets``, ``workers``.
     valid : Dataset
         Batches to calibrate on.
     test : list of Pair
@@ -88,7 +130,7 @@ def write_results(
     list of Evaluation
         One per row of the table.
     """
-    enhancer.eval()
+    enhancer = enhancer.cpu().eval()
     config, budgets = hparams["model_config"], [None]
     plan, seed = hparams["plan"], hparams["seed"]
     info = {
@@ -104,9 +146,18 @@ def write_results(
             default_budget=hparams["default_budget"],
         )
         budgets += hparams["test_budgets"]
+        decide = {"bias": config.calibration.bias(hparams["default_budget"])}
+    else:
+        decide = {}
+    if hparams["strengths"]:
+        strength = calibrate_strength(
+            enhancer, valid, hparams["strengths"], **decide
+        )
+        front_end = {**config.front_end_arguments, "strength": strength}
+        config = replace(config, front_end_arguments=front_end)
     folder = save_model(
         hparams["model_folder"],
-        enhancer.cpu(),
+        enhancer,
         config,
         make_card(config, enhancer),
         overwrite=True,
