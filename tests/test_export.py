@@ -24,7 +24,7 @@ CONFIGS = {
         "uneven",
         "dynamic_ftfnet",
         {**SMALL, "static_groups": 1, "policy_memory": False},
-        front_end_arguments={"n_fft": 96, "hop": 24},
+        front_end_arguments={"n_fft": 96, "hop": 24, "strength": 0.7},
     ),
     "all static": ModelConfig(
         "all-static", "dynamic_ftfnet", {**SMALL, "static_groups": 4}
