@@ -63,7 +63,7 @@ def test_small_run(tmp_path):
     ],
 )
 def test_bad_input(monkeypatch, capsys, arguments, message):
-    monkeypatch.syspath_prepend(SCRIPT.parent)
+    monkeypatch.setattr(sys, "path", [str(SCRIPT.parent), *sys.path])
     benchmark = importlib.import_module("streaming")
     assert benchmark.main(arguments) == 2
     assert message in capsys.readouterr().err
