@@ -84,10 +84,16 @@ class SafeCheckpointer(Checkpointer):
             The saved checkpoint; None on all processes but the main one.
         """
         checkpoint = super().save_checkpoint(*args, **kwargs)
-        # Every rank may have written files of its own.
+        # Every rank may have written files of its own, and none may list
+        # checkpoints before the new one has its name.
         ddp_barrier()
-        if checkpoint is None:
-            return None
+        if checkpoint is not None:
+            checkpoint = self._put_in_place(checkpoint)
+        ddp_barrier()
+        return checkpoint
+
+    @staticmethod
+    def _put_in_place(checkpoint: Checkpoint) -> Checkpoint:
         final = checkpoint.path.with_name(checkpoint.path.name[len(PART) :])
         for file in checkpoint.path.iterdir():
             _sync(file)
