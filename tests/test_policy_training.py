@@ -18,6 +18,7 @@ from speechbrain_dsn.losses import (
 )
 from speechbrain_dsn.metrics import spearman
 from speechbrain_dsn.miniset import miniset_folder
+from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.data import TrainingClips
 from speechbrain_dsn.training.results import calibrate
@@ -163,3 +164,17 @@ def test_published_losses_train_too(data, gate_loss):
     enhancer = train(data, gate_target=0.5, gate_loss=gate_loss)
     parameters = torch.cat([p.flatten() for p in enhancer.parameters()])
     assert torch.isfinite(parameters).all()
+
+
+@torch.inference_mode()
+def test_shipped_policy_opens_less_where_its_input_is_better(data):
+    model = load_model("mgt-dsn")
+    activation, snr = [], []
+    for mixture in data.valid() + data.test():
+        noisy, _ = mixture.render()
+        wav = torch.from_numpy(noisy)[None]
+        _, decision = model.enhancer(wav, **model.decide())
+        activation.append(float(decision.usage()))
+        snr.append(mixture.snr_db)
+    assert spearman(activation, snr).value <= -0.4
+    assert 0.2 < np.mean(activation) < 0.6
