@@ -26,9 +26,6 @@ CONFIGS = {
         {**SMALL, "static_groups": 1, "policy_memory": False},
         front_end_arguments={"n_fft": 96, "hop": 24, "strength": 0.7},
     ),
-    "all static": ModelConfig(
-        "all-static", "dynamic_ftfnet", {**SMALL, "static_groups": 4}
-    ),
     "no past": ModelConfig("no-past", "ftfnet", {**SMALL, "window": 1}),
 }
 

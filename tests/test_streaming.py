@@ -365,5 +365,5 @@ def test_from_pretrained(models, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="torch"):
         load(file, backend="torch")
     monkeypatch.setattr(streaming, "onnx_available", lambda: False)
-    with pytest.warns(UserWarning, match="onnxruntime is not installed"):
+    with pytest.warns(UserWarning, match="onnxruntime is missing"):
         assert load(folder).session.backend == "torch"

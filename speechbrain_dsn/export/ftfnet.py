@@ -155,12 +155,14 @@ class FTFNetGraph:
         channels = len(policy.norm.weight)
         x = graph("Concat", mean, deviation, axis=1)
         x = graph.reshape(x, -1, channels)
-        level = graph("Mul", graph("ReduceL1", x, np.array([1])), 1 / channels)
-        level = graph("Log", graph("Max", level, np.float32(1e-4)))
+        # log(sum / n) = log(sum) - log(n), the latter in the bias.
+        level = graph("ReduceL1", x, np.array([1]))
+        level = graph("Log", graph("Max", level, 1e-4 * channels))
         x = layer_norm(graph, x, policy.norm.slice_to(True))
         x = graph("Concat", x, level, axis=1)
-        x = linear(graph, x, weight(policy.dense.weight), policy.dense.bias)
-        x = _leaky(graph, x)
+        matrix, shift = weight(policy.dense.weight), weight(policy.dense.bias)
+        shift -= matrix[:, -1] * np.log(channels)
+        x = _leaky(graph, linear(graph, x, matrix, shift))
         if policy.memory is not None:
             size = policy.memory.hidden
             x = graph(
@@ -194,9 +196,7 @@ class FTFNetGraph:
             if not graph.single:
                 gate = graph.reshape(gate, -1, 1, 1, 1)
             opened = graph("Where", here, gate, state["opened"])
-            state["opened"] = opened
-            # log 0 = -inf: a slot that was never open gets no weight.
-            past["opened"] = graph("Log", opened)
+            past["opened"] = state["opened"] = opened
         if not graph.single:
             count = _count(graph, frames)
             streams = graph("Range", np.array(0), count, np.array(1))
@@ -366,11 +366,11 @@ class FTFNetGraph:
     ) -> str:
         """The decoder after its first layer, which every frame runs."""
         net = self.net
-        x = graph("Add", x, _scaled(graph, net.skip3, e2))
+        x = graph("Add", x, _scaled(graph, net.skip3, e2, net.bins[2]))
         window = graph("Concat", state["deconv3"], x, axis=1)
         state["deconv3"] = x
         x = _leaky(graph, convolution(graph, net.deconv3, window))
-        x = graph("Add", x, _scaled(graph, net.skip4, e1))
+        x = graph("Add", x, _scaled(graph, net.skip4, e1, net.bins[1]))
         window = graph("Concat", state["deconv4"], x, axis=1)
         state["deconv4"] = x
         return graph("Relu", convolution(graph, net.deconv4, window))
@@ -380,8 +380,13 @@ def _leaky(graph: Graph, x: str) -> str:
     return graph("LeakyRelu", x, alpha=SLOPE)
 
 
-def _scaled(graph: Graph, skip: ChannelScale, planes: str) -> str:
-    factor, shift = (weight(x)[:, None, None] for x in (skip.weight, skip.bias))
+def _scaled(graph: Graph, skip: ChannelScale, planes: str, bins: int) -> str:
+    # Of full size: one factor per channel is turned into a convolution by
+    # onnxruntime, which takes three times as long.
+    factor, shift = (
+        np.repeat(weight(x)[None, :, None, None], bins, 3)
+        for x in (skip.weight, skip.bias)
+    )
     return graph("Add", graph("Mul", planes, factor), shift)
 
 

@@ -379,8 +379,8 @@ def time_attention(
     past : dict
         ``keys``, ``values``, ``dynamic_keys``, ``dynamic_values`` ``[B, F
         heads, window, D]``; ``slot``, the one to write ``[B, 1, 1, 1]``;
-        ``seen`` and ``opened``, what to add to scores ``[B, 1, 1, window]``;
-        ``stream``, numbers of the streams ``[B, 1, 1, 1]``.
+        ``seen``, what to add to scores, and ``opened``, 1 or 0 ``[B, 1, 1,
+        window]``; ``stream``, numbers of the streams ``[B, 1, 1, 1]``.
     is_open : bool
         Which branch.
 
@@ -419,7 +419,10 @@ def time_attention(
         q = graph.reshape(q, -1, count, size, 1)
         scores = graph("MatMul", rings[0], q)
         scores = graph.reshape(scores, -1, count, 1, layer.window)
-        scores = graph("Add", scores, past[visible])
+        mask = past[visible]
+        if part:  # log 0 = -inf: a slot that was closed gets no weight
+            mask = graph("Log", mask)
+        scores = graph("Add", scores, mask)
         y = graph("MatMul", graph("Softmax", scores, axis=-1), rings[1])
         heads.append(graph.reshape(y, -1, widths[index]))
     y = heads[0] if len(heads) == 1 else graph("Concat", *heads, axis=1)

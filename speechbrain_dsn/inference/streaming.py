@@ -564,7 +564,7 @@ def open_session(
         return TorchSession(model)
     if backend == "auto" and not onnx_available():
         warnings.warn(
-            "onnxruntime is not installed: streaming on PyTorch, ten times "
+            "onnx or onnxruntime is missing: streaming on PyTorch, ten times "
             "slower; pip install 'speechbrain-dsn[onnx]'",
             stacklevel=2,
         )
