@@ -10,6 +10,7 @@ import numpy as np
 
 from speechbrain_dsn.export.graph import Graph, weight
 from speechbrain_dsn.export.layers import (
+    added,
     by_direction,
     convolution,
     frequency_attention,
@@ -18,7 +19,6 @@ from speechbrain_dsn.export.layers import (
     layer_norm,
     leading,
     linear,
-    padded,
     ring_index,
     time_attention,
     time_gru,
@@ -47,6 +47,7 @@ class FTFNetGraph:
         self.policy: FramePolicy | None = getattr(net, "policy", None)
         self.bins = net.bins[3]
         self.channels = net.conv3.out_channels
+        self.part = net.conv3.static_channels
 
     def states(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """What one stream remembers.
@@ -81,7 +82,7 @@ class FTFNetGraph:
         if dynamic and self.policy is not None:
             shapes["opened"] = ((1, 1, 1, window), "float32")
         if self.policy is not None and self.policy.memory is not None:
-            shapes["policy"] = ((1, self.policy.memory.hidden), "float32")
+            shapes["policy"] = ((1, 1, self.policy.memory.hidden), "float32")
         return shapes
 
     def step(
@@ -124,10 +125,8 @@ class FTFNetGraph:
             run = self._one if graph.single else self._bucketed
             x, new = run(graph, gate, window, past)
         if not graph.single:
-            slot = {"slot": past["slot"], "stream": past["stream"]}
-            for name in new.keys() & set(RINGS):
-                count = self.states()[name][0][1]
-                index = ring_index(graph, slot, count)
+            for name in [name for name in RINGS if name in new]:
+                index = past[name.replace("values", "keys") + "_index"]
                 new[name] = graph("ScatterND", state[name], index, new[name])
         state |= new
         return self._head(graph, x, e1, e2, state), logits
@@ -146,11 +145,10 @@ class FTFNetGraph:
         self, graph: Graph, features: str, state: dict[str, str]
     ) -> str:
         """``[B, C, 1, F]`` to logits ``[B, 1]``."""
-        policy, bins = self.policy, self.net.bins[2]
-        axis = np.array([3])
+        policy, axis = self.policy, np.array([3])
         mean = graph("ReduceMean", features, axis)
         power = graph("Sub", features, mean)
-        power = graph("Mul", graph("ReduceSumSquare", power, axis), 1 / bins)
+        power = graph("ReduceMean", graph("Mul", power, power), axis)
         deviation = graph("Sqrt", graph("Add", power, 1e-8))
         channels = len(policy.norm.weight)
         x = graph("Concat", mean, deviation, axis=1)
@@ -164,17 +162,23 @@ class FTFNetGraph:
         shift -= matrix[:, -1] * np.log(channels)
         x = _leaky(graph, linear(graph, x, matrix, shift))
         if policy.memory is not None:
-            size = policy.memory.hidden
-            x = graph(
+            size, past = policy.memory.hidden, state["policy"]
+            if not graph.single:
+                past = graph.reshape(past, 1, -1, size)
+            _, x = graph(
                 "GRU",
                 graph.reshape(x, 1, -1, size),
                 *gru_weights(policy.memory, 1, 1),
                 None,
-                graph.reshape(state["policy"], 1, -1, size),
+                past,
+                results=2,
                 hidden_size=size,
                 linear_before_reset=1,
             )
-            x = state["policy"] = graph.reshape(x, -1, size)
+            state["policy"] = x
+            if not graph.single:
+                state["policy"] = graph.reshape(x, -1, 1, size)
+            x = graph.reshape(x, -1, size)
         return linear(graph, x, weight(policy.head.weight), policy.head.bias)
 
     def _clock(
@@ -201,7 +205,17 @@ class FTFNetGraph:
             count = _count(graph, frames)
             streams = graph("Range", np.array(0), count, np.array(1))
             past["stream"] = graph.reshape(streams, -1, 1, 1, 1)
-        return past
+        return past | self._indices(graph, past)
+
+    def _indices(self, graph: Graph, past: dict[str, str]) -> dict[str, str]:
+        """Where the rings are written: what ScatterND wants."""
+        counts = {
+            f"{name}_index": shape[1]
+            for name, (shape, _) in self.states().items()
+            if name.endswith("keys")
+        }
+        made = {n: ring_index(graph, past, n) for n in set(counts.values())}
+        return {name: made[count] for name, count in counts.items()}
 
     def _one(
         self, graph: Graph, gate: str, window: str, past: dict[str, str]
@@ -279,6 +293,7 @@ class FTFNetGraph:
         count = _count(graph, rows)
         streams = graph("Range", np.array(0), count, np.array(1))
         past["stream"] = graph.reshape(streams, -1, 1, 1, 1)
+        past |= self._indices(graph, past)
         x, new = self._body(graph, past.pop("window"), past, is_open)
         new["output"] = x
         new["rnn"] = graph.reshape(new["rnn"], -1, *self.states()["rnn"][0])
@@ -297,20 +312,18 @@ class FTFNetGraph:
         """From two frames of the stem to the output of the first transposed
         convolution, and what changed of the state."""
         net, whole = self.net, self.channels
-        part = whole if is_open else net.conv3.static_channels
+        part = whole if is_open else self.part
         e3 = _leaky(graph, convolution(graph, net.conv3, window, is_open))
         e3 = to_rows(graph, e3, part)
         active = layer_norm(graph, e3, net.norm.slice_to(is_open))
-        x = padded(graph, active, part, whole)
-        x = self._frequency(graph, net.freq1, x, active, is_open)
+        x = self._frequency(graph, net.freq1, active, active, is_open)
         active = leading(graph, x, part, whole)
         x, new = self._time(graph, net.time, x, active, past, is_open)
         active = leading(graph, x, part, whole)
         # The skip connection's shift is part of the last norm.
         shift = weight(net.skip2.bias)
         x = self._frequency(graph, net.freq2, x, active, is_open, shift)
-        skip = graph("Mul", e3, weight(net.skip2.weight)[:part])
-        x = graph("Add", x, padded(graph, skip, part, whole))
+        x = added(graph, e3, x, np.diag(weight(net.skip2.weight))[:part])
         x = new["deconv2"] = to_planes(graph, x, self.bins, whole)
         inputs = net.deconv2.in_channels
         read = inputs if is_open else net.deconv2.static_inputs
@@ -328,12 +341,17 @@ class FTFNetGraph:
         is_open: bool,
         shift: np.ndarray | float = 0.0,
     ) -> str:
-        """All rows and those that the GRU reads to all rows."""
+        """Rows of the residual path, and those that the GRU reads, to all
+        rows."""
         h = frequency_gru(graph, block.rnn, active, self.bins, is_open)
         matrix = weight(block.linear.slice_to(is_open).weight)
         matrix = by_direction(matrix, block.rnn)
         h = linear(graph, _leaky(graph, h), matrix, block.linear.bias)
-        x = layer_norm(graph, graph("Add", x, h), block.norm1.slice_to(True))
+        if x == active and not is_open:  # the first block: a narrow path
+            x = added(graph, x, h, np.eye(self.channels)[: self.part])
+        else:
+            x = graph("Add", x, h)
+        x = layer_norm(graph, x, block.norm1.slice_to(True))
         y = frequency_attention(graph, block.attention, x, self.bins, is_open)
         y = graph("Add", x, y)
         return layer_norm(graph, y, block.norm2.slice_to(True), shift)

@@ -49,11 +49,9 @@ def leading(graph: Graph, x: str, size: int, channels: int) -> str:
     return graph("Slice", x, *(np.array([n]) for n in (0, size, 1)))
 
 
-def padded(graph: Graph, rows: str, size: int, channels: int) -> str:
-    """``[N, size]`` to ``[N, channels]``, with zeros."""
-    if size == channels:
-        return rows
-    return graph("Pad", rows, np.array([0, 0, 0, channels - size]))
+def added(graph: Graph, rows: str, to: str, matrix: np.ndarray) -> str:
+    """``rows [N, c] @ matrix [c, C] + to [N, C]``: widens in the same go."""
+    return graph("Gemm", rows, matrix, to)
 
 
 def convolution(
@@ -378,9 +376,9 @@ def time_attention(
         F.
     past : dict
         ``keys``, ``values``, ``dynamic_keys``, ``dynamic_values`` ``[B, F
-        heads, window, D]``; ``slot``, the one to write ``[B, 1, 1, 1]``;
-        ``seen``, what to add to scores, and ``opened``, 1 or 0 ``[B, 1, 1,
-        window]``; ``stream``, numbers of the streams ``[B, 1, 1, 1]``.
+        heads, window, D]``; ``keys_index`` and ``dynamic_keys_index``, where
+        to write this frame; ``seen``, what to add to scores, and ``opened``, 1 or 0 ``[B, 1, 1,
+        window]``.
     is_open : bool
         Which branch.
 
@@ -407,14 +405,13 @@ def time_attention(
         axis=1,
     )
     heads, new = [], {}
-    for index, (part, first, last, visible) in enumerate(parts):
-        count = bins * (last - first)
-        q, k, v = qkv[3 * index : 3 * index + 3]
-        slot = ring_index(graph, past, count)
+    for number, (part, first, last, visible) in enumerate(parts):
+        count, index = bins * (last - first), past[f"{part}keys_index"]
+        q, k, v = qkv[3 * number : 3 * number + 3]
         rings = []
         for name, entry in (("keys", k), ("values", v)):
             entry = graph.reshape(entry, -1, count, 1, size)
-            rings.append(graph("ScatterND", past[part + name], slot, entry))
+            rings.append(graph("ScatterND", past[part + name], index, entry))
             new[part + name] = rings[-1] if graph.single else entry
         q = graph.reshape(q, -1, count, size, 1)
         scores = graph("MatMul", rings[0], q)
@@ -424,7 +421,7 @@ def time_attention(
             mask = graph("Log", mask)
         scores = graph("Add", scores, mask)
         y = graph("MatMul", graph("Softmax", scores, axis=-1), rings[1])
-        heads.append(graph.reshape(y, -1, widths[index]))
+        heads.append(graph.reshape(y, -1, widths[number]))
     y = heads[0] if len(heads) == 1 else graph("Concat", *heads, axis=1)
     return _mixed(graph, layer, y, is_open), new
 
