@@ -64,11 +64,6 @@ class DynamicFTFNet(FTFNet):
         **ftfnet,
     ) -> None:
         super().__init__(static_groups=static_groups, **ftfnet)
-        if static_groups >= self.freq1.rnn.groups:
-            raise ValueError(
-                f"static_groups {static_groups} leaves no group to a gate: "
-                "expected fewer than groups"
-            )
         self.temperature = temperature
         self.straight_through = straight_through
         channels = self.conv2.out_channels
