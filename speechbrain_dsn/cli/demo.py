@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 METRICS = ("pesq", "si_sdr", "dnsmos_ovrl")
 # What two cores train in a minute of the mini recipe's eight epochs.
 BATCHES_PER_MINUTE = 16
-MINUTES = 6.0
+MINUTES = 4.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
