@@ -1,8 +1,9 @@
 """Times that can be compared on a busy machine.
 
-Candidates take turns in one process; a turn is a few steps to warm the caches
-and some that count, in CPU time of the one thread they run on. What somebody
-else does on the machine hits all of them alike, and the median forgets it.
+Candidates take turns in one process, in a new order each time; a turn is a
+few steps to warm the caches and some that count, in CPU time of the one thread
+they run on. What somebody else does on the machine hits all of them alike: the
+median forgets it, and a ratio is the median of ratios within a round.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -23,20 +24,37 @@ class Timing:
 
     Arguments
     ---------
-    median, p10, p90 : float
-        Quantiles over turns of the mean within a turn.
+    turns : tuple of float
+        Mean of each turn.
     """
 
-    median: float
-    p10: float
-    p90: float
+    turns: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Of all turns."""
+        return float(np.median(self.turns))
+
+    @property
+    def p10(self) -> float:
+        """What a tenth of the turns stays below."""
+        return float(np.percentile(self.turns, 10))
+
+    @property
+    def p90(self) -> float:
+        """What a tenth of the turns exceeds."""
+        return float(np.percentile(self.turns, 90))
+
+    def over(self, other: Timing) -> float:
+        """Ratio to another candidate of the same run, round by round."""
+        return float(np.median(np.divide(self.turns, other.turns)))
 
 
 def measure(
     steps: Mapping[str, Callable[[], None]],
     turns: int,
     count: int,
-    warm: int = 3,
+    warm: int = 4,
 ) -> dict[str, Timing]:
     """Times steps against each other.
 
@@ -57,8 +75,11 @@ def measure(
         For each.
     """
     times: dict[str, list[float]] = {name: [] for name in steps}
+    names, random = list(steps), np.random.default_rng(0)
     for turn in range(turns + 1):
-        for name, step in steps.items():
+        random.shuffle(names)
+        for name in names:
+            step = steps[name]
             for _ in range(warm):
                 step()
             begin = time.thread_time_ns()
@@ -67,7 +88,4 @@ def measure(
             spent = (time.thread_time_ns() - begin) / count / 1000
             if turn:  # the first one is for warming up
                 times[name].append(spent)
-    return {
-        name: Timing(*np.percentile(each, [50, 10, 90]).tolist())
-        for name, each in times.items()
-    }
+    return {name: Timing(tuple(each)) for name, each in times.items()}

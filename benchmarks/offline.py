@@ -55,13 +55,13 @@ def offline_factors(
         gate = (place < round(share * RUN)).float()[None]
         steps[f"mgt-dsn {share:g}"] = _step(model, {"gate": gate}, wav)
     times = measure(steps, TURNS, 1, warm=0)
-    base = times["ftfnet"].median
+    base = times["ftfnet"]
     return {
         name: {
             "rtf": timing.median / 1e6 / (wav.size(1) / rate),
             "p10": timing.p10 / 1e6 / (wav.size(1) / rate),
             "p90": timing.p90 / 1e6 / (wav.size(1) / rate),
-            "ratio": timing.median / base,
+            "ratio": timing.over(base),
         }
         for name, timing in times.items()
     }

@@ -221,7 +221,15 @@ def streaming_times(
     }
     rows["ftfnet"]["macs_per_second"] = plain.info.macs_per_second(1.0)
     rows["nsnet2-size"]["macs_per_second"] = nsnet2_macs() / NSNET2_HOP
-    rows["mgt-dsn"] |= _ratios(rows["mgt-dsn"], rows["ftfnet"])
+    static_rate = rows["ftfnet"]["macs_per_second"]
+    half_rate = info.macs_per_second(0.5)
+    rows["mgt-dsn"] |= {
+        "time_ratio": times["mgt-dsn"].over(times["ftfnet"]),
+        "mac_ratio": rows["mgt-dsn"]["macs_per_second"] / static_rate,
+        "time_ratio_at_half": times["mgt-dsn 0.5"].over(times["ftfnet"]),
+        "mac_ratio_at_half": half_rate / static_rate,
+        "closed_over_open": times["mgt-dsn 0"].over(times["mgt-dsn 1"]),
+    }
     return rows
 
 
@@ -247,19 +255,6 @@ def _row(timing: Timing, hop_seconds: float) -> dict[str, float]:
         "us_p10": timing.p10,
         "us_p90": timing.p90,
         "rtf": timing.median / hop_seconds / 1e6,
-    }
-
-
-def _ratios(own: dict[str, Any], static: dict[str, Any]) -> dict[str, float]:
-    """Time and MACs over those of the static net."""
-    half = own["by_activation"]["0.5"]
-    return {
-        "time_ratio": own["us_per_frame"] / static["us_per_frame"],
-        "mac_ratio": own["macs_per_second"] / static["macs_per_second"],
-        "time_ratio_at_half": half["us_per_frame"] / static["us_per_frame"],
-        "mac_ratio_at_half": half["macs_per_second"]
-        / static["macs_per_second"],
-        "closed_over_open": own["closed_us"] / own["open_us"],
     }
 
 
