@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import speechbrain as sb
@@ -20,12 +21,9 @@ from speechbrain_dsn.cost import Decision, MacCount
 from speechbrain_dsn.dataio.mixing import Batch
 from speechbrain_dsn.gating import random_gate
 from speechbrain_dsn.losses import (
-    budget_hinge,
-    budget_pull,
+    gate_price,
     metric_target,
     negative_si_sdr,
-    threshold_shift,
-    unit_spread,
 )
 from speechbrain_dsn.training.validation import Validation
 
@@ -160,20 +158,14 @@ class DynamicBrain(sb.Brain):
 
     def _gate_loss(self, decision: Decision, batch: Batch) -> Tensor:
         """What the policy pays, and what its use is."""
-        usage, target = decision.usage().mean(1), self._target(batch)
-        logits, mask = decision.logits.squeeze(-1), decision.mask().squeeze(-1)
-        if self.hparams.gate_loss == "rank":
-            price = threshold_shift(logits, target, mask)
-            price = price + 0.1 * unit_spread(logits, mask)
-        elif self.hparams.gate_loss == "pull":
-            price = budget_pull(usage, target)
-        else:
-            price = budget_hinge(usage, target)
+        price = gate_price(
+            decision, self._target(batch), self.hparams.gate_loss
+        )
         loss = self.hparams.gate_weight * price.mean()
         # What the same logits would open without noise.
-        hard = ((logits > 0) * mask).sum(1) / mask.sum(1)
-        self._note("usage", usage.mean())
-        self._note("hard_usage", hard.mean())
+        hard = replace(decision, values=(decision.logits > 0).float())
+        self._note("usage", decision.usage().mean())
+        self._note("hard_usage", hard.usage().mean())
         self._note("gate", loss)
         return loss
 
