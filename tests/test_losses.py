@@ -1,13 +1,17 @@
 """Losses are zero at the target, and rise on the right side of it."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.dataio.fixed import load_fixed_list
 from speechbrain_dsn.losses import (
     MultiResolutionCompressedLoss,
+    PerceptualDisturbance,
+    Term,
     budget_hinge,
     budget_pull,
     metric_target,
@@ -15,6 +19,8 @@ from speechbrain_dsn.losses import (
     threshold_shift,
     unit_spread,
 )
+from speechbrain_dsn.metrics import METRICS, spearman
+from speechbrain_dsn.miniset import miniset_folder
 
 small = {"sizes": (16, 32), "weights": (1.0, 2.0)}
 
@@ -234,3 +240,42 @@ def test_silence_has_a_finite_loss_and_gradient(what):
 def test_every_size_needs_its_weight():
     with pytest.raises(ValueError, match="2 sizes"):
         MultiResolutionCompressedLoss((16, 32), (1.0,))
+
+
+def test_the_disturbance_ranks_mixtures_as_pesq_does():
+    """The same voice in more and more noise, and the model that is mimicked."""
+    loss, heard, wanted = PerceptualDisturbance(), [], []
+    folder = miniset_folder()
+    clips = load_fixed_list(folder / "enhance_test.csv", folder)
+    for mixture in clips:
+        noisy, clean = mixture.render()
+        for share in (1.0, 0.5, 0.1):
+            worse = clean + share * (noisy - clean)
+            pair = torch.from_numpy(np.stack([worse, clean])).float()
+            heard.append(loss(pair[:1], pair[1:]).item())
+            wanted.append(METRICS["pesq"](clean, worse, 16000).value)
+    assert spearman(heard, wanted).value < -0.9
+
+
+@given(gain=st.floats(0.01, 10))
+def test_the_disturbance_does_not_hear_a_gain(gain):
+    generator = torch.Generator().manual_seed(0)
+    x, noise = torch.randn(2, 1, 8000, generator=generator)
+    loss = PerceptualDisturbance()
+    torch.testing.assert_close(
+        loss(gain * (x + noise), x), loss(x + noise, x), rtol=1e-3, atol=1e-4
+    )
+    assert loss(gain * x, x).item() < 0.01
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-7, 1.0])
+def test_the_disturbance_of_silence_has_a_gradient(level):
+    estimate = (level * torch.randn(2, 4000)).requires_grad_()
+    PerceptualDisturbance()(estimate, torch.zeros(2, 4000)).sum().backward()
+    assert estimate.grad.isfinite().all()
+
+
+def test_a_term_is_never_maximised():
+    with pytest.raises(ValueError, match="-1"):
+        Term(negative_si_sdr, weight=-1)
+    assert not Term(negative_si_sdr, weight=0).joins(5)

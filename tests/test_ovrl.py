@@ -9,7 +9,7 @@ import soundfile
 
 from speechbrain_dsn.dataio import ovrl
 from speechbrain_dsn.dataio.fixed import FixedMixture
-from speechbrain_dsn.dataio.mixing import MixtureBatches, MixtureSampler
+from speechbrain_dsn.dataio.mixing import MixtureSampler
 from speechbrain_dsn.errors import InputError
 
 RATE = 16000
@@ -116,23 +116,16 @@ def test_clips_carry_their_scores(files, tmp_path):
     table, score = tmp_path / "clips.csv", Counting()
     made = sampler(seed=1)
     scores = ovrl.ovrl_of_clips(made, 5, table, score=score)
-    for batch in MixtureBatches(made, 2, batches=3, first=1, ovrl=scores):
-        want = (1 + 4 * batch.noisy.square().mean(1).sqrt()).tolist()
-        assert batch.ovrl.tolist() == pytest.approx(want, abs=1e-4)
-    batches = MixtureBatches(made, 2, batches=3, ovrl=scores)
-    assert batches[2].noisy.equal(batches[0].noisy)  # 5 scores: 2 batches
+    for number, got in enumerate(scores):
+        noisy = made.batch(number, 1).noisy
+        want = 1 + 4 * noisy.square().mean().sqrt().item()
+        assert got == pytest.approx(want, abs=1e-4)
     assert ovrl.ovrl_of_clips(sampler(seed=1), 5, table).tolist() == (
         pytest.approx(scores, abs=1e-4)
     )
     ovrl.ovrl_of_clips(sampler(seed=2), 1, table, score=score)
     ovrl.ovrl_of_clips(sampler(seed=1, snr_db=(0, 1)), 1, table, score=score)
     assert score.calls == 7
-    scores[1] = np.nan
-    mean = np.nanmean(scores)
-    filled = MixtureBatches(made, 4, batches=1, ovrl=scores)[0].ovrl
-    assert filled[1].item() == pytest.approx(mean, abs=1e-5)
-    with pytest.raises(InputError, match="at least one batch of 8"):
-        MixtureBatches(made, 8, 1, ovrl=scores)
 
 
 def test_dnsmos_is_the_scorer():

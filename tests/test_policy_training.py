@@ -12,6 +12,7 @@ from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet
 from speechbrain_dsn.losses import (
     MultiResolutionCompressedLoss,
+    Term,
     metric_target,
     threshold_shift,
     unit_spread,
@@ -58,8 +59,9 @@ def train(data, **gates):
         hparams={
             "plan": StagePlan(policy=1, warmup_steps=10, final=0.1),
             "first_epoch": 1,
-            "signal_loss": MultiResolutionCompressedLoss(),
-            "si_sdr_from": 2,
+            "signal_losses": {
+                "spectral": Term(MultiResolutionCompressedLoss())
+            },
             "batches_per_epoch": STEPS,
             "lr": 1e-3,
             "policy_lr": 1e-2,

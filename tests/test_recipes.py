@@ -92,7 +92,7 @@ def test_what_defines_a_net_is_the_same_on_every_corpus(name):
     def defining(folder):
         text = (folder / f"hparams/{name}.yaml").read_text("utf-8")
         text = re.sub(r" *#.*", "", text)
-        blocks = r"(?m)^(?:signal_loss|si_sdr_weight|gate|metric_scale|mean_|"
+        blocks = r"(?m)^(?:signal_losses|gate|metric_scale|mean_|"
         blocks += r"lobe|enhancer|modules|model_config).*\n(?: .*\n)*"
         return re.findall(blocks, text)
 
@@ -198,7 +198,7 @@ def test_static_net_then_gates_from_its_weights(folder, tmp_path):
         dynamic,
         warm_start=str(static / "epoch1.safetensors"),
         warm_epochs=1,
-        plan={"random": 1, "policy": 1},
+        plan={"open": 1, "random": 1, "policy": 1},
         test_budgets=[0.0, 1.0],
         **clips,
     )
@@ -222,8 +222,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
             FOLDERS / "hparams/mgt_dsn.yaml",
             folder,
             out,
-            warm_epochs=0,
-            plan={"random": 1, "policy": 1},
+            plan={"open": 0, "random": 1, "policy": 1},
             scored_clips=4,
             scored_from=1,
             test_budgets=[],
@@ -260,8 +259,7 @@ def test_voicebank_guided_by_scores(corpus, tmp_path):
         out,
         prep_folder=str(prepared),
         valid_speakers=1,
-        warm_epochs=0,
-        plan={"random": 1, "policy": 1},
+        plan={"open": 0, "random": 1, "policy": 1},
         test_budgets=[],
     )
     assert gates(out) == [("1", "random"), ("2", "policy")]

@@ -100,9 +100,7 @@ def test_epochs_are_stretches_until_the_scored_clips_repeat():
 
 def test_scored_clips_must_fill_a_batch():
     with pytest.raises(InputError, match="found 1"):
-        TrainingClips(
-            Counter(), 1, 1, None, sampler=None, batch_size=2, batches=1
-        )
+        TrainingClips(Counter(), None, 2, 1, scored_from=1, scored_clips=1)
 
 
 def fill(checkpointer, layer, value):

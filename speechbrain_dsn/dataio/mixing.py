@@ -36,13 +36,11 @@ from speechbrain_dsn.dataio.sources import (
     labelled,
 )
 from speechbrain_dsn.dataio.store import AudioStore
-from speechbrain_dsn.errors import InputError
 
 __all__ = [
     "AudioStore",
     "Batch",
     "FixedMixture",
-    "MixtureBatches",
     "MixtureSampler",
     "load_fixed_list",
 ]
@@ -309,74 +307,3 @@ class MixtureSampler:
             for part in split_early(response, self.sample_rate)
         )
         return early, wet
-
-
-class MixtureBatches(torch.utils.data.Dataset):
-    """A stretch of a sampler's endless batches, for a `DataLoader` with
-    `batch_size=None`: its workers mix while the net trains.
-
-    Arguments
-    ---------
-    sampler : MixtureSampler
-        Makes the clips.
-    batch_size : int
-        Clips in a batch.
-    batches : int
-        Length of the stretch (of an epoch, say).
-    first : int
-        Number of its first batch: `epoch * batches` goes on, a constant
-        gives the same clips in every epoch.
-    ovrl : sequence of float, optional
-        Quality of the sampler's first clips, as
-        `speechbrain_dsn.dataio.ovrl.ovrl_of_clips` computes it. The clips
-        then repeat after as many batches as it covers. A clip without a
-        score (NaN) counts as an average one.
-
-    Example
-    -------
-    >>> class Counter:
-    ...     def batch(self, index, batch_size):
-    ...         return Batch(None, None, torch.full((batch_size,), index))
-    >>> epoch = MixtureBatches(Counter(), 2, batches=3, first=3)
-    >>> [int(epoch[i].snr_db[0]) for i in range(len(epoch))]
-    [3, 4, 5]
-    >>> cached = MixtureBatches(Counter(), 2, 3, 3, ovrl=[1.5, 2.0, 3.5, 3.0])
-    >>> [cached[i].ovrl.tolist() for i in range(2)]
-    [[3.5, 3.0], [1.5, 2.0]]
-    """
-
-    def __init__(
-        self,
-        sampler: MixtureSampler,
-        batch_size: int,
-        batches: int,
-        first: int = 0,
-        ovrl: Sequence[float] | None = None,
-    ) -> None:
-        if ovrl is not None and len(ovrl) < batch_size:
-            raise InputError(
-                f"ovrl: expected scores of at least one batch of "
-                f"{batch_size} clips, found {len(ovrl)}"
-            )
-        self.sampler = sampler
-        self.batch_size = batch_size
-        self.batches = batches
-        self.first = first
-        if ovrl is not None:
-            ovrl = torch.as_tensor(ovrl, dtype=torch.float32)
-            ovrl = torch.where(ovrl.isnan(), ovrl.nanmean(), ovrl)
-        self.ovrl = ovrl
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __getitem__(self, index: int) -> Batch:
-        if not 0 <= index < self.batches:
-            raise IndexError(f"batch {index} of {self.batches}")
-        number = self.first + index
-        if self.ovrl is None:
-            return self.sampler.batch(number, self.batch_size)
-        number %= len(self.ovrl) // self.batch_size
-        start = number * self.batch_size
-        ovrl = self.ovrl[start : start + self.batch_size]
-        return self.sampler.batch(number, self.batch_size)._replace(ovrl=ovrl)

@@ -212,7 +212,7 @@ def ovrl_of_clips(
     score: Scorer | None = None,
     progress: bool = True,
 ) -> np.ndarray:
-    """OVRL of a sampler's first clips, for `MixtureBatches(ovrl=...)`: these
+    """OVRL of a sampler's first clips, for training on: these
     clips then come again and again, since an endless stream of new ones
     could not be scored in time.
 

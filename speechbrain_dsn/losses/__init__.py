@@ -11,13 +11,17 @@ from speechbrain_dsn.losses.complexity import (
     threshold_shift,
     unit_spread,
 )
+from speechbrain_dsn.losses.perceptual import PerceptualDisturbance
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
+from speechbrain_dsn.losses.term import Term
 from speechbrain_dsn.losses.waveform import negative_si_sdr
 from speechbrain_dsn.losses.wrapper import ComplexityRegularized, gate_price
 
 __all__ = [
     "ComplexityRegularized",
     "MultiResolutionCompressedLoss",
+    "PerceptualDisturbance",
+    "Term",
     "budget_hinge",
     "budget_pull",
     "gate_price",

@@ -23,7 +23,6 @@ from speechbrain_dsn.gating import random_gate
 from speechbrain_dsn.losses import (
     gate_price,
     metric_target,
-    negative_si_sdr,
 )
 from speechbrain_dsn.training.validation import Validation
 
@@ -35,8 +34,7 @@ class DynamicBrain(sb.Brain):
 
     ``modules.enhancer`` maps ``[B, samples]`` to ``(estimate, Decision or
     None)``. Needs in ``hparams``: ``plan`` (:class:`StagePlan`),
-    ``signal_loss``, ``si_sdr_weight``, ``si_sdr_from``,
-    ``batches_per_epoch``, ``lr``, ``policy_lr``, ``snapshot_epoch``,
+    ``signal_losses`` (names to :class:`Term`), ``batches_per_epoch``, ``lr``, ``policy_lr``, ``snapshot_epoch``,
     ``checkpoints_to_keep``, ``epoch_counter``, ``train_logger``,
     ``output_folder``, and for a net that decides the complexity loss:
     ``gate_weight``, ``gate_loss`` (``rank``, ``pull`` or ``hinge``),
@@ -130,21 +128,29 @@ class DynamicBrain(sb.Brain):
         """Signal loss, plus the price of the gates that the policy opened."""
         estimate, decision = predictions
         clean = batch.clean.to(self.device)
-        loss = self.hparams.signal_loss(estimate, clean).mean()
+        loss = self._signal_loss(estimate, clean, stage)
         if stage != sb.Stage.TRAIN:
             self.validation.add(self.enhancer, batch, estimate, decision)
             return loss
-        self._note("signal", loss)
-        if self.epoch >= self.hparams.si_sdr_from:
-            distance = negative_si_sdr(estimate, clean).mean()
-            self._note("si_sdr", -distance)
-            loss = loss + self.hparams.si_sdr_weight * distance
         if decision is not None and self.gates == "policy":
             loss = loss + self._gate_loss(decision, batch)
         elif decision is not None and self.distributed_launch:
             # DDP waits for the gradient of every parameter.
             loss = loss + 0 * decision.logits.sum()
         return loss
+
+    def _signal_loss(
+        self, estimate: Tensor, clean: Tensor, stage: sb.Stage
+    ) -> Tensor:
+        """Weighted sum of the terms that have joined by now."""
+        total = estimate.new_zeros(())
+        for name, term in self.hparams.signal_losses.items():
+            if term.joins(self.epoch):
+                value = term.loss(estimate, clean).mean()
+                total = total + term.weight * value
+                if stage == sb.Stage.TRAIN:
+                    self._note(name, value)
+        return total
 
     def _target(self, batch: Batch) -> Tensor:
         """Wanted mean gate of each item ``[B]``."""

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 
 from speechbrain_dsn.dataio.fixed import FixedMixture
 from speechbrain_dsn.dataio.folders import PreparedFolders, prepare_folders
-from speechbrain_dsn.dataio.mixing import Batch, MixtureBatches, MixtureSampler
+from speechbrain_dsn.dataio.mixing import Batch, MixtureSampler
 from speechbrain_dsn.dataio.ovrl import annotate_ovrl, ovrl_of_clips
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.pairs import Pair, mixture_pairs
@@ -77,49 +77,63 @@ class FixedMixtures(Dataset):
         return Batch(noisy, clean, snr, score)
 
 
-class TrainingClips(MixtureBatches):
+class TrainingClips(Dataset):
     """Batches of clips: every epoch another stretch of the endless stream.
 
     From the epoch ``scored_from`` on, the first ``scored_clips`` clips come
     again and again instead, since an endless stream of new ones could not be
-    scored by DNSMOS in time.
+    scored by DNSMOS in time. For a ``DataLoader`` with ``batch_size=None``:
+    its workers mix while the net trains.
 
     Arguments
     ---------
     counter : object
         Its ``current`` is the epoch, from 1.
+    sampler : MixtureSampler
+        Makes the clips.
+    batch_size : int
+        Clips in a batch.
+    batches : int
+        Length of an epoch.
     scored_from : int, optional
         First epoch with scored clips.
     scored_clips : int
         How many clips are scored.
     ovrl : sequence of float, optional
-        Their scores, where they are used.
-    **batches
-        Arguments of :class:`MixtureBatches`.
+        Their scores, where they are used. A clip without a score (NaN)
+        counts as the mean one.
+
+    Raises
+    ------
+    InputError
+        If the scored clips do not fill a batch.
     """
 
     def __init__(
         self,
         counter: Any,
+        sampler: MixtureSampler,
+        batch_size: int,
+        batches: int,
         scored_from: int | None = None,
         scored_clips: int = 0,
         ovrl: Sequence[float] | None = None,
-        **batches,
     ) -> None:
-        super().__init__(**batches)
-        if scored_from is not None and scored_clips < self.batch_size:
+        if scored_from is not None and scored_clips < batch_size:
             raise InputError(
                 f"scored_clips: expected at least one batch of "
-                f"{self.batch_size}, found {scored_clips}"
+                f"{batch_size}, found {scored_clips}"
             )
-        self.counter = counter
+        self.counter, self.sampler = counter, sampler
+        self.batch_size, self.batches = batch_size, batches
         self.scored_from, self.scored_clips = scored_from, scored_clips
-        # A clip without a score counts as the mean one.
         self.scores = None
         if ovrl is not None:
-            ovrl = np.asarray(ovrl, dtype=np.float64)
-            scores = np.where(np.isnan(ovrl), np.nanmean(ovrl), ovrl)
-            self.scores = torch.as_tensor(scores, dtype=torch.float32)
+            scores = torch.as_tensor(ovrl, dtype=torch.float32)
+            self.scores = torch.where(scores.isnan(), scores.nanmean(), scores)
+
+    def __len__(self) -> int:
+        return self.batches
 
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < self.batches:
