@@ -8,9 +8,13 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
-from speechbrain_dsn.cost.decision import Decision
+from speechbrain_dsn.cost.decision import Decision, gates_at
 from speechbrain_dsn.cost.macs import MacCount, total
-from speechbrain_dsn.cost.meter import MacMeter, macs_per_second
+from speechbrain_dsn.cost.meter import (
+    MacMeter,
+    activation,
+    macs_per_second,
+)
 from speechbrain_dsn.cost.report import CostReport
 
 __all__ = [
@@ -18,6 +22,8 @@ __all__ = [
     "Decision",
     "MacCount",
     "MacMeter",
+    "activation",
+    "gates_at",
     "macs_per_second",
     "total",
 ]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from speechbrain_dsn.cost.macs import MacCount
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -87,3 +89,34 @@ class Decision:
             Gates above one half are open; logits are kept.
         """
         return replace(self, values=(self.values > 0.5).to(self.values.dtype))
+
+
+def gates_at(cost: MacCount, activation: Tensor) -> Tensor:
+    """Gates that a network of this cost takes, from wanted activations.
+
+    Arguments
+    ---------
+    cost : MacCount
+        The cost of one frame of the network.
+    activation : Tensor
+        ``[B, T]`` in 0..1.
+
+    Returns
+    -------
+    Tensor
+        The same for a gate per frame; for a choice among widths the one-hot
+        choice of the nearest ``[B, T, K]``.
+
+    Example
+    -------
+    >>> cost = MacCount(0, (25, 50, 100), one_hot=True)
+    >>> gates_at(cost, torch.tensor([[0.0, 0.5]]))
+    tensor([[[1., 0., 0.],
+             [0., 1., 0.]]])
+    """
+    if not cost.one_hot:
+        return activation
+    levels = activation.new_tensor(cost.levels)
+    nearest = (activation.unsqueeze(-1) - levels).abs().argmin(-1)
+    choice = torch.nn.functional.one_hot(nearest, len(levels))
+    return choice.to(activation.dtype)

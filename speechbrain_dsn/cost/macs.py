@@ -7,7 +7,7 @@ Authors
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -20,32 +20,99 @@ class MacCount:
         MACs that run in every frame.
     gated : tuple of int
         MACs added by each fully open gate ``k``.
+    one_hot : bool
+        Whether exactly one gate of a frame is open, the cheapest first: a
+        router's choice among widths. Otherwise each opens on its own.
 
     Example
     -------
     >>> cost = MacCount(100, (60,)) + MacCount(10)
     >>> cost.at([0.5]), cost.closed, cost.open
     (140.0, 110, 170)
+    >>> widths = MacCount(100, (15, 30, 60), one_hot=True)
+    >>> widths.closed, widths.open, widths.levels
+    (115, 160, (0.25, 0.5, 1.0))
     """
 
     fixed: int = 0
     gated: tuple[int, ...] = ()
+    one_hot: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuses negative or fractional counts."""
         counts = (self.fixed, *self.gated)
         if any(not isinstance(c, int) or c < 0 for c in counts):
             raise ValueError(f"MACs are integers >= 0, got {counts}")
+        if self.one_hot and not (
+            self.gated and list(self.gated) == sorted(self.gated)
+        ):
+            raise ValueError(
+                f"widths come in ascending order of cost, got {self.gated}"
+            )
 
     @property
     def closed(self) -> int:
-        """MACs with every gate closed."""
-        return self.fixed
+        """MACs of the cheapest frame: every gate closed, or the first one
+        chosen."""
+        return self.fixed + (self.gated[0] if self.one_hot else 0)
 
     @property
     def open(self) -> int:
-        """MACs with every gate open."""
-        return self.fixed + sum(self.gated)
+        """MACs of the dearest frame: every gate open, or the last one
+        chosen."""
+        gated = self.gated[-1:] if self.one_hot else self.gated
+        return self.fixed + sum(gated)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """What each gate has of the MACs that gates can add.
+
+        The activation of a frame is ``sum_k gate[k] * shares[k]``, in 0..1:
+        of one gate, its value; of a choice among widths, the utilization
+        factor; of several gates, their mean weighted by cost.
+        """
+        span = self.open - self.fixed
+        if not span:  # nothing to gain: every gate counts alike
+            return (1 / max(len(self.gated), 1),) * len(self.gated)
+        return tuple(count / span for count in self.gated)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Activations that a single frame can have, ascending; of several
+        independent gates, the two ends."""
+        return self.shares if self.one_hot else (0.0, 1.0)
+
+    def at_activation(self, activation: float) -> float:
+        """MACs of a frame, or of a mean over frames, at an activation.
+
+        Arguments
+        ---------
+        activation : float
+            In 0..1.
+
+        Returns
+        -------
+        float
+            ``fixed + activation * (open - fixed)``.
+        """
+        return self.fixed + activation * (self.open - self.fixed)
+
+    def of_level(self, level: int) -> int:
+        """MACs of a frame at one of the `levels`.
+
+        Arguments
+        ---------
+        level : int
+            Its index; a boolean says closed or open.
+
+        Returns
+        -------
+        int
+            MACs.
+        """
+        if self.one_hot:
+            return self.fixed + self.gated[level]
+        return self.open if level else self.closed
 
     def at(self, gates: Sequence[float]) -> float:
         """MACs of a frame with these gate values.
@@ -70,16 +137,22 @@ class MacCount:
 
     def __add__(self, other: MacCount) -> MacCount:
         """Adds fixed parts and, gate by gate, gated parts."""
+        both = any(self.gated) and any(other.gated)
+        if both and self.one_hot != other.one_hot:
+            raise ValueError("a choice among widths and gates do not add up")
         width = max(len(self.gated), len(other.gated))
         mine = self.gated + (0,) * (width - len(self.gated))
         theirs = other.gated + (0,) * (width - len(other.gated))
         gated = tuple(a + b for a, b in zip(mine, theirs, strict=True))
-        return MacCount(self.fixed + other.fixed, gated)
+        one_hot = self.one_hot or other.one_hot
+        return MacCount(self.fixed + other.fixed, gated, one_hot)
 
     def __mul__(self, times: int) -> MacCount:
         """The cost of ``times`` positions (bins, repeats) in one frame."""
         return MacCount(
-            self.fixed * times, tuple(c * times for c in self.gated)
+            self.fixed * times,
+            tuple(c * times for c in self.gated),
+            self.one_hot,
         )
 
     __rmul__ = __mul__

@@ -43,6 +43,37 @@ def macs_per_second(decision: Decision, cost: MacCount) -> Tensor:
     return (cost.fixed + usage @ gated) * decision.frame_rate
 
 
+def activation(decision: Decision, cost: MacCount) -> Tensor:
+    """Mean activation of each item: the share of what gates can add.
+
+    Arguments
+    ---------
+    decision : Decision
+        The gates of the batch.
+    cost : MacCount
+        The cost of one frame of the network.
+
+    Returns
+    -------
+    Tensor
+        ``[B]`` in 0..1, differentiable in the gates.
+
+    Example
+    -------
+    >>> widths = MacCount(0, (25, 50, 100), one_hot=True)
+    >>> chosen = torch.tensor([[[1.0, 0, 0], [0, 0, 1.0]]])
+    >>> activation(Decision(chosen, 10.0), widths)
+    tensor([0.6250])
+    """
+    usage = decision.usage()
+    return usage @ usage.new_tensor(_shares(cost, usage.size(1)))
+
+
+def _shares(cost: MacCount, gates: int) -> tuple[float, ...]:
+    """Of a static network too: what it notes counts as one gate."""
+    return cost.shares or (1 / gates,) * gates
+
+
 class MacMeter:
     """Adds up decisions over a data set.
 
@@ -85,7 +116,7 @@ class MacMeter:
         self._frames += float(frames.sum())
         self._seconds += float(frames.sum()) / decision.frame_rate
         rates = macs_per_second(decision, self.cost)
-        usage = decision.usage().mean(1)
+        usage = activation(decision, self.cost)
         for rate, use in zip(rates.tolist(), usage.tolist(), strict=True):
             self.per_item.append({"macs_per_second": rate, "activation": use})
 
@@ -96,8 +127,10 @@ class MacMeter:
 
     @property
     def activation(self) -> float:
-        """Mean over frames and gates."""
-        return float(sum(self.usage) / len(self.usage))
+        """Mean over frames of what the gates add, in 0..1."""
+        usage = self.usage
+        shares = _shares(self.cost, len(usage))
+        return float(sum(u * s for u, s in zip(usage, shares, strict=True)))
 
     @property
     def macs_per_second(self) -> float:

@@ -44,20 +44,19 @@ class CostReport:
         return total(self.layers.values())
 
     def macs_per_second(self, activation: float) -> float:
-        """MACs per second of audio when every gate has this mean.
+        """MACs per second of audio at a mean activation.
 
         Arguments
         ---------
         activation : float
-            Mean gate in 0..1.
+            In 0..1.
 
         Returns
         -------
         float
             MACs per second.
         """
-        cost = self.cost
-        return cost.at([activation] * len(cost.gated)) * self.frame_rate
+        return self.cost.at_activation(activation) * self.frame_rate
 
     def table(self, gates: list[float]) -> str:
         """The report as text.

@@ -6,8 +6,11 @@ Authors
 
 from speechbrain_dsn.gating.calibration import Calibration
 from speechbrain_dsn.gating.policy import FramePolicy
+from speechbrain_dsn.gating.router import WaveformRouter
 from speechbrain_dsn.gating.sampling import (
+    decided,
     random_gate,
+    sample_choice,
     sample_gate,
     top_share_gate,
 )
@@ -17,8 +20,11 @@ __all__ = [
     "Calibration",
     "FramePolicy",
     "Tape",
+    "WaveformRouter",
+    "decided",
     "find_tapes",
     "random_gate",
+    "sample_choice",
     "sample_gate",
     "top_share_gate",
 ]

@@ -56,22 +56,36 @@ class Calibration:
 
     @classmethod
     def from_logits(
-        cls, logits: Sequence[float] | np.ndarray, steps: int = 100
+        cls,
+        logits: Sequence[float] | np.ndarray,
+        steps: int = 100,
+        levels: Sequence[float] | None = None,
     ) -> Calibration:
         """The table of a set of frames, by quantiles of their logits.
 
         Arguments
         ---------
         logits : sequence of float
-            What the policy said in every frame, without bias. Choose it on
-            valid, never on test.
+            What the policy said in every frame, without bias: one number
+            each, or of a choice among widths ``[N, J]``. Choose it on valid,
+            never on test.
         steps : int
             Steps of the table between 0 and 1.
+        levels : sequence of float, optional
+            Activations of the widths.
 
         Returns
         -------
         Calibration
-            At budget ``b``, a share ``b`` of these frames is open.
+            At budget ``b``, the mean activation of these frames is ``b``, or
+            as close as the levels allow.
+
+        Example
+        -------
+        >>> logits = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+        >>> table = Calibration.from_logits(logits, 4, (0.0, 0.5, 1.0))
+        >>> table.bias(0.25), table.bias(0.75)
+        (-0.5, 1.5)
         """
         logits = np.asarray(logits, dtype=np.float64)
         if not logits.size or not np.isfinite(logits).all():
@@ -79,7 +93,14 @@ class Calibration:
                 f"calibration needs finite logits, got {logits.size} values"
             )
         budgets = np.linspace(0, 1, steps + 1)
-        biases = 0.0 - np.quantile(logits, 1 - budgets)
+        if levels is None:
+            biases = 0.0 - np.quantile(logits, 1 - budgets)
+        else:
+            at, rise = _steps_up(logits, np.asarray(levels, np.float64))
+            reached = levels[0] + np.append(0, rise.cumsum() / len(logits))
+            # Between two steps any bias will do: the middle is the safest.
+            middle = (np.append(at[0], at) + np.append(at, at[-1])) / 2
+            biases = np.interp(budgets, reached, middle)
         # The ends hold for every input, not only for this set.
         biases[0], biases[-1] = biases[0] - 1e4, biases[-1] + 1e4
         return cls(tuple(budgets.tolist()), tuple(biases.tolist()))
@@ -104,3 +125,33 @@ class Calibration:
         if budget in (0.0, 1.0):
             return self.biases[0 if budget == 0 else -1]
         return float(np.interp(budget, self.budgets[inner], self.biases[inner]))
+
+
+def _steps_up(
+    logits: np.ndarray, levels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where frames change to a wider level as the bias ``b`` rises.
+
+    A frame takes the highest of the lines ``logit_j + b level_j``; from level
+    ``i`` it goes on to the line that it meets first.
+
+    Returns the biases, ascending, and by how much the level rises at each.
+    """
+    here = np.zeros(len(logits), int)
+    at, rise = [], []
+    frames = np.arange(len(logits))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for _ in range(len(levels) - 1):
+            lost = logits[frames, here][:, None] - logits
+            gained = levels - levels[here][:, None]
+            meet = np.where(gained > 0, lost / gained, np.inf)
+            # Of lines that meet in one point, the steepest.
+            first = meet.min(1)
+            last = len(levels) - 1 - meet[:, ::-1].argmin(1)
+            moving = np.isfinite(first)
+            at.append(first[moving])
+            rise.append((levels[last] - levels[here])[moving])
+            here = np.where(moving, last, here)
+    at, rise = np.concatenate(at), np.concatenate(rise)
+    order = np.argsort(at, kind="stable")
+    return at[order], rise[order]

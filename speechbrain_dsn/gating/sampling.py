@@ -7,9 +7,13 @@ Authors
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from speechbrain_dsn.cost import MacCount
 
 
 def sample_gate(
@@ -64,6 +68,95 @@ def sample_gate(
         return soft
     # The brackets matter: (1 + soft) - soft is not always 1.
     return (soft > 0.5).float() + (soft - soft.detach())
+
+
+def sample_choice(
+    logits: Tensor,
+    levels: Sequence[float],
+    training: bool,
+    temperature: float = 0.5,
+    noise: float = 1.0,
+    straight_through: bool = True,
+    bias: float | Tensor = 0.0,
+) -> Tensor:
+    """A choice among widths by Gumbel-Softmax.
+
+    Jang et al. 2017 (arXiv 1611.01144); slimmable DEMUCS (arXiv 2507.04879)
+    chooses its utilization factors by it. The knob is ours: ``logits + bias *
+    levels`` makes wide choices dearer or cheaper by what they cost, so that
+    the mean activation rises with one number from the narrowest to the
+    widest. :func:`sample_gate` is the case of the levels 0 and 1.
+
+    Arguments
+    ---------
+    logits : Tensor
+        ``[..., J]``.
+    levels : sequence of float
+        Activation of each width, ascending.
+    training : bool
+        Whether to add noise. Without it the choice is that of the largest
+        logit, the narrower one in a draw.
+    temperature : float
+        Softness of the relaxed choice.
+    noise : float
+        Scale of the Gumbel noise; 0 trains without.
+    straight_through : bool
+        One-hot forward, gradient of the soft choice backward.
+    bias : float or Tensor
+        The run-time compute knob, one number or ``[...]``.
+
+    Returns
+    -------
+    Tensor
+        ``[..., J]``, float32, with a sum of 1.
+
+    Example
+    -------
+    >>> logits = torch.tensor([0.0, 1.0, 0.5])
+    >>> sample_choice(logits, (0.25, 0.5, 1.0), training=False)
+    tensor([0., 1., 0.])
+    >>> sample_choice(logits, (0.25, 0.5, 1.0), training=False, bias=2.0)
+    tensor([0., 0., 1.])
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be > 0, got {temperature}")
+    if isinstance(bias, Tensor):
+        bias = bias.unsqueeze(-1)
+    logits = logits.float()
+    logits = logits + bias * logits.new_tensor(levels)
+    if training and noise:
+        tiny = torch.finfo(logits.dtype).tiny
+        u = torch.rand_like(logits).clamp_(tiny, 1 - 1e-7)
+        logits = logits - noise * (-u.log()).log()
+    hard = F.one_hot(logits.argmax(-1), len(levels)).to(logits.dtype)
+    if not training:
+        return hard
+    soft = torch.softmax(logits / temperature, -1)
+    return hard + (soft - soft.detach()) if straight_through else soft
+
+
+def decided(
+    logits: Tensor, cost: MacCount, bias: float | Tensor = 0.0
+) -> Tensor:
+    """The gates that a network runs with these logits, without noise.
+
+    Arguments
+    ---------
+    logits : Tensor
+        Of a :class:`~speechbrain_dsn.cost.Decision`, ``[B, T, K]``.
+    cost : MacCount
+        One frame of the network.
+    bias : float or Tensor
+        The run-time compute knob.
+
+    Returns
+    -------
+    Tensor
+        ``[B, T, K]`` of 0 and 1.
+    """
+    if cost.one_hot:
+        return sample_choice(logits, cost.levels, False, bias=bias)
+    return sample_gate(logits, False, bias=bias)
 
 
 def top_share_gate(
@@ -144,13 +237,17 @@ def random_gate(
     time: int,
     generator: torch.Generator | None = None,
     mean_runs: tuple[float, float] = (1.0, 32.0),
+    levels: Sequence[float] = (0.0, 1.0),
 ) -> Tensor:
     """Gates drawn without looking at the signal.
 
     A branch that is closed gets no gradient. Before a policy learns, both
     branches of every layer are trained with these: a quarter of the items
     open, a quarter closed, the others in runs of random length and share.
-    The mixture is ours.
+    With more than two levels the ends get a quarter each, as the sandwich
+    rule of slimmable networks has it (Yu and Huang 2019, arXiv 1903.05134),
+    an eighth keeps one level throughout, and the others change between any
+    of them. The mixture is ours.
 
     Arguments
     ---------
@@ -163,11 +260,13 @@ def random_gate(
     mean_runs : tuple of float
         Range of the mean length of a run in frames, drawn per item on a
         logarithmic scale: from a new gate in every frame to half a second.
+    levels : sequence of float
+        Activations that a frame can have, ascending.
 
     Returns
     -------
     Tensor
-        ``[batch, time]`` of 0 and 1.
+        ``[batch, time]``, each one of the levels.
 
     Example
     -------
@@ -180,9 +279,20 @@ def random_gate(
     run = low + (high - low) * torch.rand(batch, 1, generator=generator)
     # A new value is drawn at each renewal and held until the next one.
     renewals = torch.rand(batch, time, generator=generator) < (-run).exp()
-    drawn = (torch.rand(batch, time, generator=generator) < share).float()
+    drawn = torch.rand(batch, time, generator=generator)
+    drawn = (drawn < share).long() if len(levels) == 2 else _any(drawn, levels)
     index = torch.arange(time).expand(batch, -1)
     last = torch.where(renewals, index, 0).cummax(1).values
     runs = drawn.gather(1, last)
-    gate = torch.where(kind < 0.25, torch.ones_like(runs), runs)
-    return torch.where(kind > 0.75, torch.zeros_like(runs), gate)
+    if len(levels) > 2:
+        runs = torch.where(
+            (kind - 0.5).abs() < 1 / 16, _any(share, levels), runs
+        )
+    runs = torch.where(kind < 0.25, len(levels) - 1, runs)
+    runs = torch.where(kind > 0.75, 0, runs)
+    return torch.tensor(levels, dtype=torch.float32)[runs]
+
+
+def _any(uniform: Tensor, levels: Sequence[float]) -> Tensor:
+    """Indices, each as likely, from numbers in 0..1."""
+    return (uniform * len(levels)).long()

@@ -1,9 +1,10 @@
 """Gates on channels, and rows bucketed by decision.
 
 A dynamic layer splits its channels: the leading ones are static and always
-computed, the others are gated. Two functions hold everything that the
-layers share: :func:`mask_channels` for training, where all is computed, and
-:func:`bucketed` for inference, where only what is open runs.
+computed, the others are gated; a slimmable layer runs the leading part that
+was chosen. Few functions hold everything that the layers share:
+:func:`mask_channels` and :func:`mask_widths` for training, where all is
+computed, and :func:`bucketed` for inference, where only what is open runs.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -11,7 +12,7 @@ Authors
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -74,10 +75,51 @@ def mask_channels(x: Tensor, gate: Tensor | None, static: int) -> Tensor:
     return x * torch.where(channel < static, torch.ones_like(gate), gate)
 
 
+def mask_widths(
+    x: Tensor, gate: Tensor | None, widths: Sequence[int]
+) -> Tensor:
+    """Leaves of each frame the leading channels that its width has.
+
+    Arguments
+    ---------
+    x : Tensor
+        ``[B, T, ..., C]``.
+    gate : Tensor or None
+        Choice among widths ``[B, T, J]``, one-hot or soft; ``None`` means the
+        widest.
+    widths : sequence of int
+        Channels of each width, ascending up to ``C``.
+
+    Returns
+    -------
+    Tensor
+        Like ``x``.
+
+    Example
+    -------
+    >>> mask_widths(torch.ones(1, 1, 4), torch.tensor([[[0.5, 0.5]]]), (2, 4))
+    tensor([[[1.0000, 1.0000, 0.5000, 0.5000]]])
+    """
+    if gate is None or len(widths) == 1:
+        return x
+    if gate.shape != (*x.shape[:2], len(widths)):
+        raise ValueError(
+            f"choice {tuple(gate.shape)} among {len(widths)} widths does not "
+            f"match input {tuple(x.shape)}"
+        )
+    # What a width has beyond the one below it is open in it and all above.
+    reach = gate.to(x.dtype).flip(-1).cumsum(-1).flip(-1)
+    spans = torch.tensor(widths, device=x.device).diff(
+        prepend=torch.zeros(1, dtype=torch.long, device=x.device)
+    )
+    mask = reach.repeat_interleave(spans, -1)
+    return x * mask.view(*mask.shape[:2], *[1] * (x.dim() - 3), mask.size(-1))
+
+
 def bucketed(
-    branch: Callable[[Tensor, bool], Tensor],
+    branch: Callable[[Tensor, int], Tensor],
     x: Tensor,
-    is_open: Tensor,
+    level: Tensor,
     channels: int,
 ) -> Tensor:
     """Runs each row through the branch that it was given, and only that.
@@ -85,12 +127,12 @@ def bucketed(
     Arguments
     ---------
     branch : callable
-        ``branch(rows [N, ..., C], is_open)``; the closed branch may return
-        fewer channels, its leading ones.
+        ``branch(rows [N, ..., C], level)``, the level a boolean or an index;
+        a branch may return fewer channels, its leading ones.
     x : Tensor
         ``[B, T, ..., C]``.
-    is_open : Tensor
-        Booleans ``[B, T]``.
+    level : Tensor
+        ``[B, T]``, booleans (open or closed) or indices of widths.
     channels : int
         Width of the result; what was not computed is zero.
 
@@ -107,16 +149,17 @@ def bucketed(
     tensor([[[1., 1.],
              [1., 0.]]])
     """
-    lead = is_open.shape
-    rows, flat = x.flatten(0, is_open.dim() - 1), is_open.flatten()
-    if bool(flat.all()):
-        return branch(rows, True).unflatten(0, lead)
+    lead = level.shape
+    rows, flat = x.flatten(0, level.dim() - 1), level.flatten()
+    if not len(flat):
+        return branch(rows, flat.dtype == torch.bool).unflatten(0, lead)
     result = None
-    for state in (False, True):
+    for state in sorted(set(flat.tolist())):
         index = (flat == state).nonzero().squeeze(1)
-        if not len(index):
-            continue
-        part = branch(rows.index_select(0, index), state)
+        alone = len(index) == len(flat)
+        part = branch(rows if alone else rows.index_select(0, index), state)
+        if alone and part.size(-1) == channels:
+            return part.unflatten(0, lead)
         if result is None:
             result = part.new_zeros(len(rows), *part.shape[1:-1], channels)
         result[..., : part.size(-1)].index_copy_(0, index, part)

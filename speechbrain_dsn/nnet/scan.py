@@ -96,10 +96,18 @@ def gru_steps(
     torch.Size([5, 2, 4, 3])
     """
     size = weight_hh.size(2)
-    bias = bias_hh.unsqueeze(-1)
+    few = h0.size(2) <= 8
+    # A batched product with a few columns runs ten times slower than one with
+    # as many rows.
+    bias = bias_hh.unsqueeze(1 if few else -1)
+    rows = weight_hh.transpose(1, 2).contiguous() if few else None
     h, states = h0, []
     for step in projected:
-        hidden = torch.baddbmm(bias, weight_hh, h)
+        if few:
+            hidden = torch.baddbmm(bias, h.transpose(1, 2), rows)
+            hidden = hidden.transpose(1, 2)
+        else:
+            hidden = torch.baddbmm(bias, weight_hh, h)
         r, z = (step + hidden)[:, : 2 * size].sigmoid().chunk(2, 1)
         n = torch.addcmul(step[:, 2 * size :], r, hidden[:, 2 * size :]).tanh()
         h = torch.lerp(n, h, z)

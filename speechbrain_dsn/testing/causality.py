@@ -29,7 +29,7 @@ def check_causality(subject: Subject) -> None:
     changed[:, frame] = subject.input()[:, frame]
     gate = subject.gate(x)
     flipped = gate.clone()
-    flipped[:, frame] = ~gate[:, frame]
+    flipped[:, frame] = subject.flip(gate)[:, frame]
     for name, run in subject.paths(chunks=x.size(1)).items():
         y = run(layer, x, gate)
         for kind, z, tolerance in (
@@ -40,7 +40,7 @@ def check_causality(subject: Subject) -> None:
             what = f"{name}: {kind} {frame} changes nothing before {edge}"
             past = z[:, :edge], y[:, :edge]
             subject.require_close(*past, what, tolerance)
-    is_open = torch.ones_like(gate)
+    is_open = subject.at(x, subject.top)
     moved = subject.masked(layer, changed, is_open)
     moved = moved - subject.masked(layer, x, is_open)
     subject.require(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from speechbrain_dsn.gating import decided
 from speechbrain_dsn.testing.subject import Subject
 
 
 @torch.no_grad()
 def check_open_is_dense(subject: Subject) -> None:
-    """An open gate, no gate and the open slice are the same dense layer.
+    """The widest branch, no gate and its slice are the same dense layer.
 
     Arguments
     ---------
@@ -22,17 +23,17 @@ def check_open_is_dense(subject: Subject) -> None:
         A layer that takes a gate.
     """
     layer, x = subject.layer(), subject.input()
-    y = subject.masked(layer, x, torch.ones(x.shape[:2]))
+    y = subject.masked(layer, x, subject.at(x, subject.top))
     if not subject.decides:
         subject.require_close(subject.masked(layer, x), y, "no gate = open")
     if subject.slices:
-        dense = subject.dense(layer, x, True)
+        dense = subject.dense(layer, x, subject.top)
         subject.require_close(dense, y, "slice_to(True) = open")
 
 
 @torch.no_grad()
 def check_closed_is_static(subject: Subject) -> None:
-    """A closed gate is the closed slice, and zero where that has no channel.
+    """Every narrower branch is its slice, and zero where that has no channel.
 
     Arguments
     ---------
@@ -40,10 +41,12 @@ def check_closed_is_static(subject: Subject) -> None:
         A layer that takes a gate and can be sliced.
     """
     layer, x = subject.layer(), subject.input()
-    y = subject.masked(layer, x, torch.zeros(x.shape[:2]))
-    static = subject.dense(layer, x, False)
-    static = F.pad(static, (0, y.size(-1) - static.size(-1)))
-    subject.require_close(static, y, "slice_to(False) = closed")
+    for level in range(subject.top):
+        y = subject.masked(layer, x, subject.at(x, level))
+        static = subject.dense(layer, x, level)
+        static = F.pad(static, (0, y.size(-1) - static.size(-1)))
+        what = f"slice_to({level if level else False}) = closed"
+        subject.require_close(static, y, what)
 
 
 @torch.no_grad()
@@ -57,8 +60,8 @@ def check_slices_are_copies(subject: Subject) -> None:
     """
     layer = subject.layer()
     before = [parameter.clone() for parameter in layer.parameters()]
-    for is_open in (False, True):
-        for parameter in layer.slice_to(is_open).parameters():
+    for level in range(subject.top + 1):
+        for parameter in subject.slice(layer, level).parameters():
             parameter.fill_(torch.nan)
     for old, new in zip(before, layer.parameters(), strict=True):
         subject.require_close(new, old, "slices share no weights", 0.0)
@@ -116,13 +119,15 @@ def check_decides_alike(subject: Subject) -> None:
     """
     layer, x = subject.layer(), subject.input()
     logits = layer(x)[1].logits
-    for bias in (-1e9, -float(logits.median()), 1e9):
+    cost = subject.cost(layer, x)
+    lead = logits[..., -1] - (logits[..., 0] if cost.one_hot else 0)
+    for bias in (-1e9, -float(lead.median()), 1e9):
         y, decision = layer(x, bias=bias)
         context, parts = subject.context(layer, x), []
         for chunk in x.split(subject.chunks(x.size(1)), 1):
             parts.append(layer.forward_streaming(chunk, context, bias=bias))
         streamed, values = (torch.cat(p, 1) for p in _columns(parts))
-        expected = (logits + bias > 0).to(values)
+        expected = decided(logits, cost, bias).to(values)
         subject.require_close(decision.values, expected, "logits decide", 0.0)
         subject.require_close(values, expected, "streaming decides alike", 0.0)
         subject.require_close(streamed, y, "streaming = masked, as decided")

@@ -25,18 +25,17 @@ def check_macs_are_executed(subject: Subject) -> None:
     """
     layer, x = subject.layer(), subject.input(time=4)
     cost = subject.cost(layer, x)
-    gated = cost.open - cost.closed
     for name, count in _counters(subject).items():
         for gate in subject.gates(x):
-            frames, is_open = gate.numel(), int(gate.sum())
-            declared = frames * cost.closed
-            declared += is_open * gated if subject.gated else frames * gated
-            expected = declared - frames * subject.unseen_macs
+            levels = gate if subject.gated else torch.ones_like(gate)
+            chosen = levels.flatten().tolist()
+            declared = sum(cost.of_level(level) for level in chosen)
+            expected = declared - len(chosen) * subject.unseen_macs
             counted = count(layer, x, gate)
             subject.require(
                 counted == expected,
-                f"{name} runs {counted} MACs with {is_open} of {frames} "
-                f"frames open, macs() declares {expected}",
+                f"{name} runs {counted} MACs with frames at levels {chosen}, "
+                f"macs() declares {expected}",
             )
 
 
@@ -51,8 +50,8 @@ def check_macs_are_linear_in_time(subject: Subject) -> None:
     layer, x = subject.layer(), subject.input(time=2)
     twice = torch.cat([x, x], 1)
     for name, count in _counters(subject).items():
-        for state in (False, True):
-            gates = [torch.full(t.shape[:2], state) for t in (x, twice)]
+        for level in (0, subject.top):
+            gates = [subject.at(t, level) for t in (x, twice)]
             once = count(layer, x, gates[0])
             both = count(layer, twice, gates[1])
             subject.require(
@@ -74,8 +73,8 @@ def check_macs_are_monotone(subject: Subject) -> None:
     for name, count in _counters(subject).items():
         counted = []
         for opened in (0, 2, 4):
-            gate = torch.zeros(1, 4, dtype=torch.bool)
-            gate[0, order[:opened]] = True
+            gate = subject.at(x, 0)
+            gate[0, order[:opened]] = subject.top
             counted.append(count(layer, x, gate))
         steps = {b - a for a, b in zip(counted, counted[1:], strict=False)}
         subject.require(

@@ -13,6 +13,8 @@ from torch.func import functional_call
 
 from speechbrain_dsn.testing.subject import Subject
 
+_DRAWS = 3
+
 
 def check_gradients(subject: Subject) -> None:
     """Derivatives of the soft path equal finite differences.
@@ -28,8 +30,7 @@ def check_gradients(subject: Subject) -> None:
     layer, x = subject.layer(), subject.input(1, 4)
     names = [name for name, _ in layer.named_parameters()]
     values = [p.detach().requires_grad_() for p in layer.parameters()]
-    # Away from 0 and 1: a gate may act through its logarithm.
-    gate = (0.1 + 0.8 * torch.rand(x.shape[:2]).to(x)).requires_grad_()
+    gate = subject.soft(x).requires_grad_()
 
     def run(x: Tensor, gate: Tensor, *values: Tensor) -> Tensor:
         options = {"gate": gate} if subject.gated else {}
@@ -54,7 +55,7 @@ def check_every_parameter_learns(subject: Subject) -> None:
         Any layer; one that decides is run with its own gates too.
     """
     layer, x = subject.layer().train(), subject.input()
-    soft = torch.rand(x.shape[:2])
+    soft = subject.soft(x)
     for gate in (soft, None) if subject.gated else (None,):
         y = subject.masked(layer, x, gate)
         (y * torch.randn_like(y)).sum().backward()
@@ -79,21 +80,26 @@ def check_closed_is_untouched(subject: Subject) -> None:
     subject : Subject
         A layer that a closed gate makes cheaper.
     """
-    layer, x = subject.layer(), subject.input()
-    closed = torch.zeros(x.shape[:2], dtype=torch.bool)
-    open_grads, closed_grads = (
-        _gradients(subject, layer, x, gate) for gate in (~closed, closed)
-    )
-    own = [
-        (o.abs() > subject.tolerance) & (c == 0)
-        for o, c in zip(open_grads, closed_grads, strict=True)
-    ]
+    x = subject.input()
+    opened, closed = (subject.at(x, level) for level in (subject.top, 0))
+    own: list[Tensor] = []
+    # Several draws: a ReLU may be shut throughout by chance.
+    for _ in range(_DRAWS):
+        layer = subject.layer()
+        open_grads, closed_grads = (
+            _gradients(subject, layer, x, gate) for gate in (opened, closed)
+        )
+        now = [
+            (o.abs() > subject.tolerance) & (c == 0)
+            for o, c in zip(open_grads, closed_grads, strict=True)
+        ]
+        own = [a & b for a, b in zip(own, now, strict=True)] if own else now
     subject.require(
         any(bool(mask.any()) for mask in own),
         "a closed gate spares no weight its gradient",
     )
     if subject.slices:
-        dense = layer.slice_to(False)
+        dense = subject.slice(layer, 0)
         kept = sum(int((p != 0).sum()) for p in dense.parameters())
         learning = sum(int((c != 0).sum()) for c in closed_grads)
         subject.require(

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
 
@@ -24,6 +25,8 @@ class Runs:
     """What :class:`Subject` runs its layers by."""
 
     gated: bool
+    choice: bool
+    top: int
     skips: bool
     streams: bool
     run_dense: Callable[[nn.Module, Tensor], Tensor] | None
@@ -40,7 +43,7 @@ class Runs:
         x : Tensor
             ``[B, T, ..., C]``.
         gate : Tensor, optional
-            ``[B, T]`` soft, hard or booleans.
+            A hard gate, or a soft one.
 
         Returns
         -------
@@ -49,7 +52,24 @@ class Runs:
         """
         if not self.gated or gate is None:
             return _first(layer(x))
-        return _first(layer(x, gate=gate.to(x.dtype)))
+        return _first(layer(x, gate=self.as_gate(gate).to(x.dtype)))
+
+    def as_gate(self, gate: Tensor) -> Tensor:
+        """What ``forward`` takes for a hard gate; a soft one stays.
+
+        Arguments
+        ---------
+        gate : Tensor
+            ``[B, T]``, or soft.
+
+        Returns
+        -------
+        Tensor
+            One-hot ``[B, T, J]`` for a choice among widths.
+        """
+        if self.choice and not gate.is_floating_point():
+            return F.one_hot(gate, self.top + 1)
+        return gate
 
     def skipping(self, layer: nn.Module, x: Tensor, is_open: Tensor) -> Tensor:
         """Runs ``forward_skipping``.
@@ -61,7 +81,7 @@ class Runs:
         x : Tensor
             ``[B, T, ..., C]``.
         is_open : Tensor
-            Booleans ``[B, T]``.
+            A hard gate ``[B, T]``.
 
         Returns
         -------
@@ -108,7 +128,7 @@ class Runs:
         context : object
             Updated by the layer.
         is_open : Tensor, optional
-            Booleans ``[B, T]``.
+            A hard gate ``[B, T]``.
 
         Returns
         -------
@@ -120,7 +140,10 @@ class Runs:
             return _first(run(x, context))
         if accepts(run, "is_open"):
             return _first(run(x, context, is_open=is_open))
-        return _first(run(x, context, gate=is_open.to(x.dtype)))
+        if accepts(run, "level"):
+            return _first(run(x, context, level=is_open))
+        gate = self.as_gate(is_open).to(x.dtype)
+        return _first(run(x, context, gate=gate))
 
     def streaming(
         self,
@@ -138,7 +161,7 @@ class Runs:
         x : Tensor
             ``[B, T, ..., C]``.
         is_open : Tensor, optional
-            Booleans ``[B, T]``.
+            A hard gate ``[B, T]``.
         chunks : int or list of int, optional
             Frames per chunk as in ``torch.split``, drawn by default.
 
@@ -196,7 +219,7 @@ class Runs:
             paths["streaming"] = partial(self.streaming, chunks=chunks)
         return paths
 
-    def dense(self, layer: nn.Module, x: Tensor, is_open: bool) -> Tensor:
+    def dense(self, layer: nn.Module, x: Tensor, level: int) -> Tensor:
         """Runs the slice of one branch.
 
         Arguments
@@ -205,7 +228,7 @@ class Runs:
             The layer.
         x : Tensor
             ``[B, T, ..., C]``.
-        is_open : bool
+        level : int
             Which branch.
 
         Returns
@@ -213,8 +236,25 @@ class Runs:
         Tensor
             The slice's output, often with fewer channels.
         """
-        dense = layer.slice_to(is_open)
+        dense = self.slice(layer, level)
         return dense(x) if self.run_dense is None else self.run_dense(dense, x)
+
+    def slice(self, layer: nn.Module, level: int) -> nn.Module:
+        """One branch, cut out.
+
+        Arguments
+        ---------
+        layer : torch.nn.Module
+            The layer.
+        level : int
+            Which branch.
+
+        Returns
+        -------
+        torch.nn.Module
+            Its own copy of the weights.
+        """
+        return layer.slice_to(level if self.choice else bool(level))
 
     def cost(self, layer: nn.Module, x: Tensor) -> MacCount:
         """The declared cost of one frame.

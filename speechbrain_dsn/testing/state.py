@@ -59,7 +59,7 @@ def check_eval_is_deterministic(subject: Subject) -> None:
     for name, run in subject.paths(chunks=3).items():
         for chosen in (gate,) if name == "skipping" else (gate, None):
             first = run(layer, x, chosen)
-            run(layer, other, ~subject.gate(other))
+            run(layer, other, subject.flip(subject.gate(other)))
             subject.require_close(
                 run(layer, x, chosen), first, f"{name} repeats itself", 0.0
             )

@@ -27,6 +27,10 @@ class Subject(Runs):
     ``reset_parameters``. A method that asks for positions (``bins``) is given
     the number of positions per frame, ``math.prod(x.shape[2:-1])``.
 
+    A hard gate is booleans ``[B, T]``, closed or open. A layer with several
+    ``utilizations`` takes a choice among these widths instead: indices ``[B,
+    T]``, passed as a one-hot ``gate`` ``[B, T, J]`` where a gate may be soft.
+
     Arguments
     ---------
     factory : callable
@@ -91,6 +95,16 @@ class Subject(Runs):
     def gated(self) -> bool:
         """Whether ``forward`` takes a gate."""
         return accepts(self.model.forward, "gate")
+
+    @cached_property
+    def choice(self) -> bool:
+        """Whether a gate is a choice among widths."""
+        return self.gated and len(getattr(self.model, "utilizations", ())) > 1
+
+    @property
+    def top(self) -> int:
+        """Index of the widest branch; 0 is the closed or narrowest one."""
+        return len(self.model.utilizations) - 1 if self.choice else 1
 
     @property
     def skips(self) -> bool:
@@ -182,27 +196,41 @@ class Subject(Runs):
         """
         return self.example(batch, time or self.time, dtype)
 
-    def gates(self, x: Tensor) -> Iterator[Tensor]:
-        """Hard gates that fit an input: closed, open, and drawn ones.
+    def at(self, x: Tensor, level: int) -> Tensor:
+        """The hard gate that puts every frame into one branch.
 
         Arguments
         ---------
         x : Tensor
             ``[B, T, ..., C]``.
+        level : int
+            Index of the branch, up to `top`.
 
-        Yields
-        ------
+        Returns
+        -------
         Tensor
-            Booleans ``[B, T]``.
+            ``[B, T]``.
         """
-        shape = x.shape[:2]
-        yield torch.zeros(shape, dtype=torch.bool)
-        yield torch.ones(shape, dtype=torch.bool)
-        for share in (0.2, 0.5, 0.8):
-            yield torch.rand(shape) < share
+        dtype = torch.long if self.choice else torch.bool
+        return torch.full(x.shape[:2], level, dtype=dtype)
 
-    def gate(self, x: Tensor) -> Tensor:
-        """One drawn gate, half open.
+    def flip(self, gate: Tensor) -> Tensor:
+        """A hard gate that differs in every frame.
+
+        Arguments
+        ---------
+        gate : Tensor
+            ``[B, T]``.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T]``.
+        """
+        return (gate + 1) % (self.top + 1) if self.choice else ~gate
+
+    def soft(self, x: Tensor) -> Tensor:
+        """A drawn gate with values between 0 and 1.
 
         Arguments
         ---------
@@ -212,9 +240,52 @@ class Subject(Runs):
         Returns
         -------
         Tensor
-            Booleans ``[B, T]``.
+            ``[B, T]``, or ``[B, T, J]`` with a sum of 1.
         """
-        return torch.rand(x.shape[:2]) < 0.5
+        if self.choice:
+            logits = torch.randn(*x.shape[:2], self.top + 1)
+            return torch.softmax(logits, -1).to(x)
+        # Away from 0 and 1: a gate may act through its logarithm.
+        return (0.1 + 0.8 * torch.rand(x.shape[:2])).to(x)
+
+    def gates(self, x: Tensor) -> Iterator[Tensor]:
+        """Hard gates that fit an input: each branch, and drawn ones.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, ..., C]``.
+
+        Yields
+        ------
+        Tensor
+            ``[B, T]``.
+        """
+        for level in range(self.top + 1):
+            yield self.at(x, level)
+        for share in (0.2, 0.5, 0.8):
+            yield self.gate(x, share)
+
+    def gate(self, x: Tensor, share: float = 0.5) -> Tensor:
+        """One drawn hard gate.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, ..., C]``.
+        share : float
+            Of open frames; of a choice among widths, the share of frames
+            that are not the narrowest.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T]``.
+        """
+        opened = torch.rand(x.shape[:2]) < share
+        if not self.choice:
+            return opened
+        return opened * torch.randint(1, self.top + 1, opened.shape)
 
     def require(self, condition: bool, message: str) -> None:
         """Raises in the layer's name unless a condition holds.

@@ -1,0 +1,574 @@
+"""Strided convolutions in time whose inner width is a choice per frame.
+
+The encoder and decoder blocks of slimmable DEMUCS (arXiv 2507.04879). A
+*frame* is the stretch of signal that one decision covers, ``steps`` samples
+of a feature map ``[B, T, steps, C]``. Input, output and skip connection keep
+all their channels, only what lies between the two layers of a block is cut:
+so any frame may have any width, whatever its neighbours have, and masking
+equals slicing.
+
+Features are channels last. With a kernel of ``r`` strides a window is ``r``
+neighbouring blocks of ``stride * C`` numbers: both convolutions are one
+matrix product, and what a frame needs of its past are ``kernel - stride``
+steps.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.masking import bucketed, mask_widths
+
+
+@dataclass
+class SlimmableContext:
+    """What a block keeps from one chunk to the next.
+
+    Arguments
+    ---------
+    past : Tensor
+        Of an encoder the last ``kernel - stride`` input steps, of a decoder
+        what it owes to the next ``kernel - stride`` output steps; zeros at
+        the start of a stream. ``[B, kernel - stride, C]``.
+    """
+
+    past: Tensor
+
+
+class _SlimmableBlock(nn.Module):
+    """What encoder and decoder share: sizes, the three ways to run, cost."""
+
+    def __init__(
+        self,
+        out_channels: int,
+        in_channels: int,
+        inner_channels: int,
+        kernel_size: int,
+        stride: int,
+        utilizations: Sequence[float],
+    ) -> None:
+        super().__init__()
+        if kernel_size % stride or kernel_size < stride:
+            raise ValueError(
+                f"kernel {kernel_size} is no multiple of stride {stride}"
+            )
+        self.utilizations = check_utilizations(utilizations)
+        self.out_channels, self.in_channels = out_channels, in_channels
+        self.inner_channels = inner_channels
+        self.kernel_size, self.stride = kernel_size, stride
+        self.widths = tuple(
+            math.ceil(inner_channels * u) for u in self.utilizations
+        )
+
+    @property
+    def _halo(self) -> int:
+        """Steps that a frame shares with the one before it."""
+        return self.kernel_size - self.stride
+
+    def _shared_channels(self) -> int:
+        """Channels of these steps."""
+        raise NotImplementedError
+
+    def make_streaming_context(
+        self,
+        batch_size: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> SlimmableContext:
+        """The state at the start of a stream.
+
+        Arguments
+        ---------
+        batch_size : int
+            Streams.
+        device : torch.device, optional
+            Where the state lives.
+        dtype : torch.dtype, optional
+            Its type.
+
+        Returns
+        -------
+        SlimmableContext
+            Silence.
+        """
+        shape = (batch_size, self._halo, self._shared_channels())
+        return SlimmableContext(torch.zeros(shape, device=device, dtype=dtype))
+
+    def _fresh(self, x: Tensor) -> SlimmableContext:
+        return self.make_streaming_context(len(x), x.device, x.dtype)
+
+    def _widest(self, x: Tensor) -> Tensor:
+        last = len(self.widths) - 1
+        return torch.full(x.shape[:2], last, device=x.device)
+
+    def forward_skipping(self, x: Tensor, level: Tensor) -> Tensor:
+        """Runs each frame at its own width; differentiable in all but it.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, steps, C]``.
+        level : Tensor
+            Index of the width of each frame ``[B, T]``.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, steps', C']``, equal to ``forward`` for this choice.
+        """
+        return self.forward_streaming(x, self._fresh(x), level)
+
+    def slice_to(self, level: int) -> _SlimmableBlock:
+        """The same block with one width only, with its own copy.
+
+        Arguments
+        ---------
+        level : int
+            Index of the width.
+
+        Returns
+        -------
+        torch.nn.Module
+            Needs no gate.
+        """
+        dense = type(self)(
+            self.out_channels,
+            self.in_channels,
+            self.kernel_size,
+            self.stride,
+            (self.utilizations[level],),
+            **self._options(),
+        ).to(self.first_bias)
+        with torch.no_grad():
+            for name, parameter in dense.named_parameters():
+                whole = getattr(self, name)
+                for axis, size in enumerate(parameter.shape):
+                    whole = whole.narrow(axis, 0, size)
+                parameter.copy_(whole)
+        return dense
+
+    def _options(self) -> dict[str, bool]:
+        return {}
+
+    def _macs(self, inner_steps: int, per_channel: int) -> MacCount:
+        """Cost of ``inner_steps`` positions of each inner channel."""
+        gated = tuple(inner_steps * per_channel * w for w in self.widths)
+        if len(gated) == 1:
+            return MacCount(gated[0])
+        return MacCount(0, gated, one_hot=True)
+
+    def extra_repr(self) -> str:
+        """Sizes for ``print``."""
+        return (
+            f"{self.in_channels} -> {self.widths} -> {self.out_channels}, "
+            f"kernel {self.kernel_size}, stride {self.stride}"
+        )
+
+
+class SlimmableEncoder(_SlimmableBlock):
+    """Conv1d -> ReLU -> 1x1 -> GLU, slimmable between the two layers.
+
+    Figure 1 of arXiv 2507.04879. Causal (our choice): an output step reads
+    the ``kernel`` input steps that end with its own stride.
+
+    Arguments
+    ---------
+    out_channels : int
+        Channels after the GLU, and of the widest inner layer.
+    in_channels : int
+        Channels of the input.
+    kernel_size : int
+        Input steps that an output step reads, a multiple of the stride.
+    stride : int
+        Input steps per output step.
+    utilizations : sequence of float
+        Widths as shares of the inner channels, ascending in (0, 1].
+
+    Example
+    -------
+    >>> encoder = SlimmableEncoder(32, 1)
+    >>> choice = torch.eye(4)[torch.randint(4, (2, 10))]
+    >>> encoder(torch.randn(2, 10, 1024, 1), choice).shape
+    torch.Size([2, 10, 256, 32])
+    >>> encoder.widths, encoder.macs(1024).gated[0] / encoder.macs(1024).open
+    ((4, 8, 16, 32), 0.125)
+    """
+
+    def __init__(
+        self,
+        out_channels: int,
+        in_channels: int,
+        kernel_size: int = 8,
+        stride: int = 4,
+        utilizations: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
+    ) -> None:
+        super().__init__(
+            out_channels,
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            utilizations,
+        )
+        inner, taps = self.widths[-1], kernel_size
+        # [inner, kernel, in], and [out of GLU, inner].
+        self.first = nn.Parameter(torch.empty(inner, taps, in_channels))
+        self.first_bias = nn.Parameter(torch.empty(inner))
+        self.second = nn.Parameter(torch.empty(2 * out_channels, inner))
+        self.second_bias = nn.Parameter(torch.empty(2 * out_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weights that keep the level of a signal (He et al. 2015),
+        since nothing normalizes it: a ReLU halves the power, a GLU the
+        amplitude."""
+        draw_weights(self.first, self.first[0].numel(), 2**0.5)
+        draw_weights(self.second, self.widths[-1], 2.0)
+        nn.init.zeros_(self.first_bias)
+        nn.init.zeros_(self.second_bias)
+
+    def _shared_channels(self) -> int:
+        return self.in_channels
+
+    def _windows(self, x: Tensor, context: SlimmableContext) -> Tensor:
+        """``[B, T, steps, C]`` to ``[B, T, steps / stride, kernel C]``."""
+        frames, steps = x.shape[1:3]
+        x = torch.cat([context.past, x.flatten(1, 2)], 1)
+        context.past = x[:, x.size(1) - self._halo :].clone()
+        blocks = x.unflatten(1, (-1, self.stride)).flatten(2)
+        count = frames * steps // self.stride
+        parts = [
+            blocks[:, i : i + count]
+            for i in range(self.kernel_size // self.stride)
+        ]
+        return torch.cat(parts, -1).unflatten(1, (frames, -1))
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Computes the widest and masks, for training.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, steps, C]``.
+        gate : Tensor, optional
+            Choice among widths ``[B, T, J]``, soft or one-hot; the widest by
+            default.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, steps / stride, out_channels]``.
+        """
+        windows = self._windows(x, self._fresh(x))
+        inner = F.linear(windows, self.first.flatten(1), self.first_bias)
+        inner = mask_widths(inner.relu_(), gate, self.widths)
+        return F.glu(F.linear(inner, self.second, self.second_bias))
+
+    def branch(self, windows: Tensor, level: int) -> Tensor:
+        """Runs one width.
+
+        Arguments
+        ---------
+        windows : Tensor
+            ``[..., kernel * C]``.
+        level : int
+            Index of the width.
+
+        Returns
+        -------
+        Tensor
+            ``[..., out_channels]``.
+        """
+        width = self.widths[level]
+        first, bias = self.first[:width].flatten(1), self.first_bias[:width]
+        inner = F.linear(windows, first, bias).relu_()
+        return F.glu(F.linear(inner, self.second[:, :width], self.second_bias))
+
+    def forward_streaming(
+        self,
+        x: Tensor,
+        context: SlimmableContext,
+        level: Tensor | None = None,
+    ) -> Tensor:
+        """Any number of frames, each at its own width.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, steps, C]``.
+        context : SlimmableContext
+            Updated in place.
+        level : Tensor, optional
+            Index of the width of each frame ``[B, T]``; the widest by
+            default.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, steps / stride, out_channels]``.
+        """
+        level = self._widest(x) if level is None else level
+        windows = self._windows(x, context)
+        return bucketed(self.branch, windows, level, self.out_channels)
+
+    def macs(self, steps: int) -> MacCount:
+        """Cost of one frame.
+
+        Arguments
+        ---------
+        steps : int
+            Input steps per frame.
+
+        Returns
+        -------
+        MacCount
+            One gate per width.
+        """
+        return self._macs(
+            steps // self.stride,
+            self.kernel_size * self.in_channels + 2 * self.out_channels,
+        )
+
+
+class SlimmableDecoder(_SlimmableBlock):
+    """1x1 -> GLU -> transposed Conv1d -> ReLU, slimmable in between.
+
+    Figure 1 of arXiv 2507.04879; both halves of the GLU are cut alike. Causal
+    (our choice): an input step adds to the ``kernel`` output steps that begin
+    with its own stride, and what reaches beyond a frame is added to the next
+    one, whatever width that has.
+
+    Arguments
+    ---------
+    out_channels : int
+        Channels of the output.
+    in_channels : int
+        Channels of the input, and of the widest inner layer.
+    kernel_size : int
+        Output steps that an input step adds to, a multiple of the stride.
+    stride : int
+        Output steps per input step.
+    utilizations : sequence of float
+        Widths as shares of the inner channels, ascending in (0, 1].
+    activation : bool
+        Whether a ReLU follows; the last block of a net has none.
+
+    Example
+    -------
+    >>> decoder = SlimmableDecoder(1, 32, activation=False)
+    >>> decoder(torch.randn(2, 10, 256, 32)).shape
+    torch.Size([2, 10, 1024, 1])
+    """
+
+    def __init__(
+        self,
+        out_channels: int,
+        in_channels: int,
+        kernel_size: int = 8,
+        stride: int = 4,
+        utilizations: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
+        activation: bool = True,
+    ) -> None:
+        super().__init__(
+            out_channels,
+            in_channels,
+            in_channels,
+            kernel_size,
+            stride,
+            utilizations,
+        )
+        self.activation = activation
+        inner, taps = self.widths[-1], kernel_size
+        # [half of the GLU, inner, in], and [inner, kernel, out].
+        self.first = nn.Parameter(torch.empty(2, inner, in_channels))
+        self.first_bias = nn.Parameter(torch.empty(2, inner))
+        self.second = nn.Parameter(torch.empty(inner, taps, out_channels))
+        self.second_bias = nn.Parameter(torch.empty(out_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weights that keep the level of a signal, as the encoder's."""
+        draw_weights(self.first, self.in_channels, 2.0)
+        reads = self.widths[-1] * self.kernel_size // self.stride
+        gain = 2**0.5 if self.activation else 1.0
+        draw_weights(self.second, reads, gain)
+        nn.init.zeros_(self.first_bias)
+        nn.init.zeros_(self.second_bias)
+
+    def _options(self) -> dict[str, bool]:
+        return {"activation": self.activation}
+
+    def _shared_channels(self) -> int:
+        return self.out_channels
+
+    def _spread(self, inner: Tensor) -> Tensor:
+        """``[..., width]`` to what it adds to output steps, ``[..., kernel
+        C]``; the bias is added once, with the first stride."""
+        weight = self.second[: inner.size(-1)].flatten(1)
+        bias = F.pad(
+            self.second_bias.repeat(self.stride),
+            (0, self._halo * self.out_channels),
+        )
+        return F.linear(inner, weight.t(), bias)
+
+    def _overlap_add(self, parts: Tensor, context: SlimmableContext) -> Tensor:
+        """``[B, T, steps, kernel C]``, what each input step adds, to the
+        output steps of these frames."""
+        frames, overlap = parts.size(1), self.kernel_size // self.stride
+        parts = parts.flatten(1, 2).unflatten(2, (overlap, -1))
+        *earlier, y = parts.unbind(2)
+        owed = context.past.reshape(len(y), overlap - 1, y.size(-1))
+        kept = []
+        for past, part in zip(
+            owed.split(1, 1), reversed(earlier), strict=False
+        ):
+            late = torch.cat([past, y], 1)
+            kept.append(late[:, -1:])
+            y = part + late[:, :-1]
+        if kept:
+            context.past = torch.cat(kept, 1).view_as(context.past)
+        y = F.relu(y) if self.activation else y
+        y = y.unflatten(2, (self.stride, -1)).flatten(1, 2)
+        return y.unflatten(1, (frames, -1))
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Computes the widest and masks, for training.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, steps, C]``.
+        gate : Tensor, optional
+            Choice among widths ``[B, T, J]``, soft or one-hot; the widest by
+            default.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, steps * stride, out_channels]``.
+        """
+        inner = F.linear(x, self.first.flatten(0, 1), self.first_bias.flatten())
+        inner = mask_widths(F.glu(inner), gate, self.widths)
+        return self._overlap_add(self._spread(inner), self._fresh(x))
+
+    def branch(self, x: Tensor, level: int) -> Tensor:
+        """Runs one width, up to the overlap.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[..., C]``.
+        level : int
+            Index of the width.
+
+        Returns
+        -------
+        Tensor
+            What each step adds to ``kernel`` output steps, ``[..., kernel *
+            out_channels]``.
+        """
+        width = self.widths[level]
+        first = self.first[:, :width].flatten(0, 1)
+        bias = self.first_bias[:, :width].flatten()
+        return self._spread(F.glu(F.linear(x, first, bias)))
+
+    def forward_streaming(
+        self,
+        x: Tensor,
+        context: SlimmableContext,
+        level: Tensor | None = None,
+    ) -> Tensor:
+        """Any number of frames, each at its own width.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B, T, steps, C]``.
+        context : SlimmableContext
+            Updated in place.
+        level : Tensor, optional
+            Index of the width of each frame ``[B, T]``; the widest by
+            default.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T, steps * stride, out_channels]``.
+        """
+        level = self._widest(x) if level is None else level
+        size = self.kernel_size * self.out_channels
+        return self._overlap_add(bucketed(self.branch, x, level, size), context)
+
+    def macs(self, steps: int) -> MacCount:
+        """Cost of one frame.
+
+        Arguments
+        ---------
+        steps : int
+            Input steps per frame.
+
+        Returns
+        -------
+        MacCount
+            One gate per width.
+        """
+        return self._macs(
+            steps, 2 * self.in_channels + self.kernel_size * self.out_channels
+        )
+
+
+def check_utilizations(utilizations: Sequence[float]) -> tuple[float, ...]:
+    """Refuses what is no ladder of widths.
+
+    Arguments
+    ---------
+    utilizations : sequence of float
+        Shares of the inner channels.
+
+    Returns
+    -------
+    tuple of float
+        The same.
+
+    Raises
+    ------
+    ValueError
+        Unless they ascend within (0, 1].
+
+    Example
+    -------
+    >>> check_utilizations([0.25, 1])
+    (0.25, 1.0)
+    """
+    ladder = tuple(map(float, utilizations))
+    inside = all(0 < u <= 1 for u in ladder)
+    if not ladder or not inside or list(ladder) != sorted(set(ladder)):
+        raise ValueError(
+            f"utilizations ascend within (0, 1], got {list(utilizations)}"
+        )
+    return ladder
+
+
+def draw_weights(weight: Tensor, fan_in: int, gain: float) -> None:
+    """Fills a weight with normal numbers of deviation ``gain / sqrt(fan_in)``.
+
+    Arguments
+    ---------
+    weight : Tensor
+        Filled in place.
+    fan_in : int
+        Inputs that an output sums over.
+    gain : float
+        What the following non-linearity takes away.
+    """
+    nn.init.normal_(weight, std=gain / fan_in**0.5)

@@ -1,0 +1,123 @@
+"""Slimmable DEMUCS: blocks, resamplers, router and net hold the contract."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from speechbrain_dsn.gating import WaveformRouter
+from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
+from speechbrain_dsn.nnet.diagonal import DiagonalGRU
+from speechbrain_dsn.nnet.resampling import Downsampler, Upsampler
+from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
+from speechbrain_dsn.testing import check_dynamic_layer, count_macs
+
+SMALL = {"hidden": 8, "depth": 2, "kernel_size": 8, "stride": 4, "resample": 1}
+SMALL |= {"taps": 2, "groups": 2}
+
+
+def frames(*shape):
+    return lambda batch, time, dtype: torch.randn(
+        batch, time, *shape, dtype=dtype
+    )
+
+
+@pytest.mark.parametrize("kernel, stride", [(8, 4), (4, 4), (6, 2)])
+def test_blocks_hold_the_contract(kernel, stride):
+    sizes = {"kernel_size": kernel, "stride": stride}
+    sizes |= {"utilizations": (0.2, 0.5, 1.0)}
+    for block, steps in ((SlimmableEncoder, 2 * stride), (SlimmableDecoder, 3)):
+        ran = check_dynamic_layer(
+            lambda block=block: block(6, 5, **sizes), frames(steps, 5)
+        )
+        assert "check_closed_is_untouched" in ran
+        assert "check_macs_are_monotone" in ran
+
+
+def test_resamplers_hold_the_contract():
+    check_dynamic_layer(lambda: Upsampler(4, 6), frames(32, 1))
+    check_dynamic_layer(lambda: Downsampler(4, 6), frames(128, 1))
+
+
+def test_memory_and_router_hold_the_contract():
+    check_dynamic_layer(lambda: DiagonalGRU(6, 5), frames(5), unseen_macs=18)
+    router = {"channels": 8, "kernel_size": 12, "stride": 8}
+    check_dynamic_layer(
+        lambda: WaveformRouter(4, 16, **router), frames(16), unseen_macs=24
+    )
+
+
+@pytest.mark.parametrize("net", [SlimmableDemucs, RoutedDemucs])
+def test_nets_hold_the_contract(net):
+    options, unseen = dict(SMALL, utilizations=(0.25, 0.5, 1.0)), 0
+    if net is RoutedDemucs:
+        router = {"router_channels": 8, "router_kernel": 12, "router_stride": 8}
+        options, unseen = options | router, 24
+    ran = check_dynamic_layer(
+        lambda: net(**options), frames(16), unseen_macs=unseen
+    )
+    assert {"check_streaming_is_masked", "check_closed_is_static"} <= set(ran)
+    assert ("check_decides_alike" in ran) == (net is RoutedDemucs)
+
+
+def closed_form(utilization, hidden=32, depth=5, kernel=8, stride=4, up=4):
+    """MACs per sample of what is slimmed (papers agree on this sum)."""
+    total, channels = 0.0, 1
+    for layer in range(1, depth + 1):
+        wider = 2 ** (layer - 1) * hidden
+        macs = 2 * (channels * wider * kernel + 2 * wider**2)
+        total += up / stride**layer * macs
+        channels = wider
+    return utilization * total
+
+
+@pytest.mark.parametrize("net", [SlimmableDemucs, RoutedDemucs])
+def test_the_published_law_of_costs(net):
+    """2,224 + 53,760 v MACs per sample: what is slimmed is exact, the whole
+    within 2 % at every utilization factor."""
+    cost, levels = net().report().cost, (0.125, 0.25, 0.5, 1.0)
+    assert cost.levels == levels
+    published = (8944, 15664, 29104, 55985)
+    for gated, level, macs in zip(cost.gated, levels, published, strict=True):
+        assert gated == 256 * closed_form(level) == 256 * 53760 * level
+        assert (cost.fixed + gated) / 256 == pytest.approx(macs, rel=0.02)
+
+
+def test_counted_is_executed_at_the_published_size():
+    net, x = SlimmableDemucs().eval(), torch.randn(1, 3, 256)
+    level = torch.tensor([[0, 2, 3]])
+    declared = sum(map(net.report().cost.of_level, (0, 2, 3)))
+    assert count_macs(net.forward_skipping, x, level) == declared
+
+
+@given(seed=st.integers(0, 99), taps=st.integers(8, 40))
+def test_there_and_back_is_a_delay(seed, taps):
+    """Below the transition band the resamplers only delay."""
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(1024).double() / 16000
+    hertz = 100 + 8000 * (0.9 - 4 / taps) * torch.rand(
+        3, 1, generator=generator
+    )
+    x = torch.sin(2 * torch.pi * hertz.double() * time).view(3, 4, 256, 1)
+    up, down = Upsampler(4, taps).double(), Downsampler(4, taps).double()
+    y = down(up(x)).flatten(1)[:, 2 * taps :]
+    expected = x.flatten(1)[:, taps : 1024 - taps]
+    torch.testing.assert_close(y, expected, atol=0.02, rtol=0)
+
+
+def test_weights_start_at_a_level_that_lets_signals_through():
+    """Nothing is normalized: an untrained net must neither fade nor blow up."""
+    torch.manual_seed(0)
+    net, x = SlimmableDemucs(hidden=16), torch.randn(1, 20, 256)
+    assert 0.1 < float(net(x).std() / x.std()) < 10
+
+
+def test_bad_sizes_are_refused():
+    with pytest.raises(ValueError, match="at least two widths"):
+        RoutedDemucs(**SMALL, utilizations=(0.5,))
+    with pytest.raises(ValueError, match="ascend within"):
+        SlimmableDemucs(**SMALL, utilizations=(0.5, 0.25))
+    with pytest.raises(ValueError, match="no multiple of stride"):
+        SlimmableEncoder(4, 4, kernel_size=6, stride=4)
+    with pytest.raises(ValueError, match="do not fit a resampling"):
+        SlimmableDemucs(depth=1, resample=8)
