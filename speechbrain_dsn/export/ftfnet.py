@@ -8,29 +8,34 @@ from __future__ import annotations
 
 import numpy as np
 
+from speechbrain_dsn.export.attention import (
+    frequency_attention,
+    output_bias,
+    time_attention,
+)
 from speechbrain_dsn.export.graph import Graph, weight
 from speechbrain_dsn.export.layers import (
-    added,
     by_direction,
     convolution,
-    frequency_attention,
     frequency_gru,
-    gru_weights,
     layer_norm,
     leading,
+    leaky,
     linear,
-    ring_index,
-    time_attention,
     time_gru,
     to_planes,
     to_rows,
 )
+from speechbrain_dsn.export.policy import frame_policy
+from speechbrain_dsn.export.rings import (
+    RINGS,
+    ring_states,
+    turn,
+    write_indices,
+)
 from speechbrain_dsn.gating import FramePolicy
 from speechbrain_dsn.lobes.models.ftfnet import ChannelScale, FTFNet
-from speechbrain_dsn.nnet.blocks import SLOPE, FrequencyBlock, TimeBlock
-
-UNSEEN = np.float32(-1e9)  # added to the score of an empty slot
-RINGS = ("keys", "values", "dynamic_keys", "dynamic_values")
+from speechbrain_dsn.nnet.blocks import FrequencyBlock, TimeBlock
 
 
 class FTFNetGraph:
@@ -71,16 +76,15 @@ class FTFNetGraph:
             )
         }
         rnn, attention = net.time.rnn, net.time.attention
-        window, size = attention.window, attention.head_size
-        dynamic = attention.nhead - attention.static_heads
         shapes["rnn"] = ((f[3], rnn.groups * rnn.hidden), "float32")
-        shapes["frames"] = ((1, 1, 1, 1), "int64")
-        for name in RINGS:
-            heads = dynamic if "dynamic" in name else attention.static_heads
-            if heads:
-                shapes[name] = ((1, f[3] * heads, window, size), "float32")
-        if dynamic and self.policy is not None:
-            shapes["opened"] = ((1, 1, 1, window), "float32")
+        shapes |= ring_states(
+            f[3],
+            attention.static_heads,
+            attention.nhead - attention.static_heads,
+            attention.window,
+            attention.head_size,
+            self.policy is not None,
+        )
         if self.policy is not None and self.policy.memory is not None:
             shapes["policy"] = ((1, 1, self.policy.memory.hidden), "float32")
         return shapes
@@ -119,7 +123,7 @@ class FTFNetGraph:
             past = state | self._clock(graph, state, None)
             x, new = self._body(graph, window, past, True)
         else:
-            logits = self._decide(graph, e2, state)
+            logits = frame_policy(graph, self.policy, e2, state)
             gate = graph("Greater", graph("Add", logits, bias), np.float32(0))
             past = state | self._clock(graph, state, gate)
             run = self._one if graph.single else self._bucketed
@@ -135,87 +139,20 @@ class FTFNetGraph:
         self, graph: Graph, magnitude: str, state: dict[str, str]
     ) -> tuple[str, str]:
         x = graph("Concat", state["conv1"], magnitude, axis=1)
-        e1 = _leaky(graph, convolution(graph, self.net.conv1, x))
+        e1 = leaky(graph, convolution(graph, self.net.conv1, x))
         x = graph("Concat", state["conv2"], e1, axis=1)
-        e2 = _leaky(graph, convolution(graph, self.net.conv2, x))
+        e2 = leaky(graph, convolution(graph, self.net.conv2, x))
         state |= {"conv1": magnitude, "conv2": e1}
         return e1, e2
-
-    def _decide(
-        self, graph: Graph, features: str, state: dict[str, str]
-    ) -> str:
-        """``[B, C, 1, F]`` to logits ``[B, 1]``."""
-        policy, axis = self.policy, np.array([3])
-        mean = graph("ReduceMean", features, axis)
-        power = graph("Sub", features, mean)
-        power = graph("ReduceMean", graph("Mul", power, power), axis)
-        deviation = graph("Sqrt", graph("Add", power, 1e-8))
-        channels = len(policy.norm.weight)
-        x = graph("Concat", mean, deviation, axis=1)
-        x = graph.reshape(x, -1, channels)
-        # log(sum / n) = log(sum) - log(n), the latter in the bias.
-        level = graph("ReduceL1", x, np.array([1]))
-        level = graph("Log", graph("Max", level, 1e-4 * channels))
-        x = layer_norm(graph, x, policy.norm.slice_to(True))
-        x = graph("Concat", x, level, axis=1)
-        matrix, shift = weight(policy.dense.weight), weight(policy.dense.bias)
-        shift -= matrix[:, -1] * np.log(channels)
-        x = _leaky(graph, linear(graph, x, matrix, shift))
-        if policy.memory is not None:
-            size, past = policy.memory.hidden, state["policy"]
-            if not graph.single:
-                past = graph.reshape(past, 1, -1, size)
-            _, x = graph(
-                "GRU",
-                graph.reshape(x, 1, -1, size),
-                *gru_weights(policy.memory, 1, 1),
-                None,
-                past,
-                results=2,
-                hidden_size=size,
-                linear_before_reset=1,
-            )
-            state["policy"] = x
-            if not graph.single:
-                state["policy"] = graph.reshape(x, -1, 1, size)
-            x = graph.reshape(x, -1, size)
-        return linear(graph, x, weight(policy.head.weight), policy.head.bias)
 
     def _clock(
         self, graph: Graph, state: dict[str, str], gate: str | None
     ) -> dict[str, str]:
         """Which slot of the rings is written, and which may be read."""
-        window = self.net.time.attention.window
-        slots = np.arange(window).reshape(1, 1, 1, -1)
-        frames = state["frames"]
-        seen = graph("LessOrEqual", slots, frames)
-        past = {
-            "slot": graph("Mod", frames, np.array([window])),
-            "seen": graph("Where", seen, np.float32(0), UNSEEN),
-        }
-        state["frames"] = graph("Add", frames, np.array([1]))
-        if "opened" in state:
-            here = graph("Equal", slots, past["slot"])
-            gate = graph("Cast", gate, to=1)
-            if not graph.single:
-                gate = graph.reshape(gate, -1, 1, 1, 1)
-            opened = graph("Where", here, gate, state["opened"])
-            past["opened"] = state["opened"] = opened
+        past = turn(graph, self.net.time.attention.window, state, gate)
         if not graph.single:
-            count = _count(graph, frames)
-            streams = graph("Range", np.array(0), count, np.array(1))
-            past["stream"] = graph.reshape(streams, -1, 1, 1, 1)
-        return past | self._indices(graph, past)
-
-    def _indices(self, graph: Graph, past: dict[str, str]) -> dict[str, str]:
-        """Where the rings are written: what ScatterND wants."""
-        counts = {
-            f"{name}_index": shape[1]
-            for name, (shape, _) in self.states().items()
-            if name.endswith("keys")
-        }
-        made = {n: ring_index(graph, past, n) for n in set(counts.values())}
-        return {name: made[count] for name, count in counts.items()}
+            past["stream"] = _numbers(graph, state["frames"])
+        return past | write_indices(graph, past, self.states())
 
     def _one(
         self, graph: Graph, gate: str, window: str, past: dict[str, str]
@@ -290,17 +227,15 @@ class FTFNetGraph:
             wanted.append("opened")
         past = {name: graph("Gather", whole[name], rows) for name in wanted}
         past["rnn"] = graph.reshape(past["rnn"], -1, self.states()["rnn"][0][1])
-        count = _count(graph, rows)
-        streams = graph("Range", np.array(0), count, np.array(1))
-        past["stream"] = graph.reshape(streams, -1, 1, 1, 1)
-        past |= self._indices(graph, past)
+        past["stream"] = _numbers(graph, rows)
+        past |= write_indices(graph, past, self.states())
         x, new = self._body(graph, past.pop("window"), past, is_open)
         new["output"] = x
         new["rnn"] = graph.reshape(new["rnn"], -1, *self.states()["rnn"][0])
         out = []
         for name, shape in self._handed_out().items():
             if name not in new:  # what a closed frame leaves in a ring
-                size = graph.reshape(count, 1)
+                size = graph("Shape", rows)
                 size = graph("Concat", size, np.array(shape), axis=0)
                 new[name] = graph("ConstantOfShape", size)
             out.append(new[name])
@@ -313,23 +248,32 @@ class FTFNetGraph:
         convolution, and what changed of the state."""
         net, whole = self.net, self.channels
         part = whole if is_open else self.part
-        e3 = _leaky(graph, convolution(graph, net.conv3, window, is_open))
+        e3 = leaky(graph, convolution(graph, net.conv3, window, is_open))
         e3 = to_rows(graph, e3, part)
-        active = layer_norm(graph, e3, net.norm.slice_to(is_open))
-        x = self._frequency(graph, net.freq1, active, active, is_open)
+        # What each block adds to carries the bias of its first sum.
+        first, second, third = (
+            weight(block.linear.bias)
+            for block in (net.freq1, net.time, net.freq2)
+        )
+        norm = net.norm.slice_to(is_open)
+        x = active = layer_norm(graph, e3, norm, first[:part])
+        if not is_open:  # the closed channels are zero
+            first[:part] = 0
+            x = linear(graph, x, np.eye(whole)[:, :part], first)
+        x = self._frequency(graph, net.freq1, x, active, is_open, second)
         active = leading(graph, x, part, whole)
-        x, new = self._time(graph, net.time, x, active, past, is_open)
+        x, new = self._time(graph, x, active, past, is_open, third)
         active = leading(graph, x, part, whole)
         # The skip connection's shift is part of the last norm.
         shift = weight(net.skip2.bias)
         x = self._frequency(graph, net.freq2, x, active, is_open, shift)
-        x = added(graph, e3, x, np.diag(weight(net.skip2.weight))[:part])
+        x = linear(graph, e3, np.diag(weight(net.skip2.weight))[:, :part], x)
         x = new["deconv2"] = to_planes(graph, x, self.bins, whole)
         inputs = net.deconv2.in_channels
         read = inputs if is_open else net.deconv2.static_inputs
         frames = (leading(graph, y, read, inputs) for y in (past["deconv2"], x))
         x = graph("Concat", *frames, axis=1)
-        x = _leaky(graph, convolution(graph, net.deconv2, x, is_open))
+        x = leaky(graph, convolution(graph, net.deconv2, x, is_open))
         return x, new
 
     def _frequency(
@@ -339,45 +283,47 @@ class FTFNetGraph:
         x: str,
         active: str,
         is_open: bool,
-        shift: np.ndarray | float = 0.0,
+        shift: np.ndarray,
     ) -> str:
-        """Rows of the residual path, and those that the GRU reads, to all
-        rows."""
-        h = frequency_gru(graph, block.rnn, active, self.bins, is_open)
+        """Rows of the residual path, and those of them that the GRU reads, to
+        all rows, shifted."""
+        rnn = block.rnn
+        carried = weight(block.linear.bias)
+        carried = carried[: self.channels if is_open else self.part]
+        h = frequency_gru(graph, rnn, active, self.bins, is_open, carried)
         matrix = weight(block.linear.slice_to(is_open).weight)
-        matrix = by_direction(matrix, block.rnn)
-        h = linear(graph, _leaky(graph, h), matrix, block.linear.bias)
-        if x == active and not is_open:  # the first block: a narrow path
-            x = added(graph, x, h, np.eye(self.channels)[: self.part])
-        else:
-            x = graph("Add", x, h)
-        x = layer_norm(graph, x, block.norm1.slice_to(True))
-        y = frequency_attention(graph, block.attention, x, self.bins, is_open)
-        y = graph("Add", x, y)
-        return layer_norm(graph, y, block.norm2.slice_to(True), shift)
+        x = linear(graph, leaky(graph, h), by_direction(matrix, rnn), x)
+        carried = output_bias(block.attention, is_open)
+        x = layer_norm(graph, x, block.norm1.slice_to(True), carried)
+        x = frequency_attention(graph, block.attention, x, self.bins, is_open)
+        return layer_norm(graph, x, block.norm2.slice_to(True), shift)
 
     def _time(
         self,
         graph: Graph,
-        block: TimeBlock,
         x: str,
         active: str,
         past: dict[str, str],
         is_open: bool,
+        shift: np.ndarray,
     ) -> tuple[str, dict[str, str]]:
-        """All rows and those that the GRU reads to all rows."""
-        hidden = time_gru(graph, block.rnn, active, past["rnn"], is_open)
-        matrix = weight(block.linear.weight)
+        """Rows of the residual path, and those of them that the GRU reads, to
+        all rows, shifted, and what changed of the state."""
+        block: TimeBlock = self.net.time
+        matrix, carried = weight(block.linear.weight), weight(block.linear.bias)
         if not is_open:
             matrix[:, block.linear.static_inputs :] = 0
-        h = linear(graph, _leaky(graph, hidden), matrix, block.linear.bias)
-        x = layer_norm(graph, graph("Add", x, h), block.norm1.slice_to(True))
-        y, new = time_attention(
+            carried = carried[: self.part]
+        hidden = past["rnn"]
+        hidden = time_gru(graph, block.rnn, active, hidden, is_open, carried)
+        x = linear(graph, leaky(graph, hidden), matrix, x)
+        carried = output_bias(block.attention, is_open)
+        x = layer_norm(graph, x, block.norm1.slice_to(True), carried)
+        x, new = time_attention(
             graph, block.attention, x, self.bins, past, is_open
         )
-        y = graph("Add", x, y)
         new["rnn"] = hidden
-        return layer_norm(graph, y, block.norm2.slice_to(True)), new
+        return layer_norm(graph, x, block.norm2.slice_to(True), shift), new
 
     def _head(
         self, graph: Graph, x: str, e1: str, e2: str, state: dict[str, str]
@@ -387,15 +333,11 @@ class FTFNetGraph:
         x = graph("Add", x, _scaled(graph, net.skip3, e2, net.bins[2]))
         window = graph("Concat", state["deconv3"], x, axis=1)
         state["deconv3"] = x
-        x = _leaky(graph, convolution(graph, net.deconv3, window))
+        x = leaky(graph, convolution(graph, net.deconv3, window))
         x = graph("Add", x, _scaled(graph, net.skip4, e1, net.bins[1]))
         window = graph("Concat", state["deconv4"], x, axis=1)
         state["deconv4"] = x
         return graph("Relu", convolution(graph, net.deconv4, window))
-
-
-def _leaky(graph: Graph, x: str) -> str:
-    return graph("LeakyRelu", x, alpha=SLOPE)
 
 
 def _scaled(graph: Graph, skip: ChannelScale, planes: str, bins: int) -> str:
@@ -408,6 +350,8 @@ def _scaled(graph: Graph, skip: ChannelScale, planes: str, bins: int) -> str:
     return graph("Add", graph("Mul", planes, factor), shift)
 
 
-def _count(graph: Graph, x: str) -> str:
-    """Size of the leading axis, without axes."""
-    return graph("Squeeze", graph("Shape", x, start=0, end=1))
+def _numbers(graph: Graph, x: str) -> str:
+    """0, 1, 2, ... for the streams of ``x [B, ...]``: ``[B, 1, 1, 1]``."""
+    count = graph("Squeeze", graph("Shape", x, start=0, end=1))
+    numbers = graph("Range", np.array(0), count, np.array(1))
+    return graph.reshape(numbers, -1, 1, 1, 1)

@@ -8,13 +8,16 @@ What is written down is what was fastest on the clock, which is not always
 what has the fewest MACs: a block-diagonal product is faster than one product
 per group, a zero column cheaper than a slice.
 
+Rows of the residual path carry the bias of the layer that is added to them
+next, put there by the normalization before: its product then adds to them in
+one operator, and whoever else reads them takes that `shift` out of its own
+bias.
+
 Authors
  * The speechbrain_dsn developers 2026
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from torch import Tensor, nn
@@ -23,11 +26,10 @@ from speechbrain_dsn.export.graph import Graph, weight
 from speechbrain_dsn.nnet import (
     DynamicConv2d,
     DynamicConvTranspose2d,
-    FrequencyAttention,
     FrequencyGRU,
-    TimeAttention,
     TimeGRU,
 )
+from speechbrain_dsn.nnet.blocks import SLOPE
 
 
 def to_rows(graph: Graph, planes: str, channels: int) -> str:
@@ -47,11 +49,6 @@ def leading(graph: Graph, x: str, size: int, channels: int) -> str:
     if size == channels:
         return x
     return graph("Slice", x, *(np.array([n]) for n in (0, size, 1)))
-
-
-def added(graph: Graph, rows: str, to: str, matrix: np.ndarray) -> str:
-    """``rows [N, c] @ matrix [c, C] + to [N, C]``: widens in the same go."""
-    return graph("Gemm", rows, matrix, to)
 
 
 def convolution(
@@ -100,10 +97,22 @@ def convolution(
 
 
 def linear(
-    graph: Graph, rows: str, matrix: np.ndarray, bias: np.ndarray | Tensor
+    graph: Graph,
+    rows: str,
+    matrix: np.ndarray,
+    to: np.ndarray | Tensor | str,
 ) -> str:
-    """Adds a dense layer with weights ``[C', C]`` to rows ``[N, C]``."""
-    return graph("Gemm", rows, np.ascontiguousarray(matrix.T), bias)
+    """Adds a dense layer with weights ``[C', C]`` to rows ``[N, C]``.
+
+    What the product is added to is a bias ``[C']``, or other rows ``[N, C']``
+    that already carry it: a residual connection in the same operator.
+    """
+    return graph("Gemm", rows, np.ascontiguousarray(matrix.T), to)
+
+
+def leaky(graph: Graph, x: str) -> str:
+    """Adds the activation of FTF-Net."""
+    return graph("LeakyRelu", x, alpha=SLOPE)
 
 
 def layer_norm(
@@ -125,7 +134,10 @@ def layer_norm(
 
 
 def gru_weights(
-    layer: FrequencyGRU | TimeGRU, groups: int, read: int
+    layer: FrequencyGRU | TimeGRU,
+    groups: int,
+    read: int,
+    shift: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The leading groups of a grouped GRU as one block-diagonal GRU.
 
@@ -137,6 +149,9 @@ def gru_weights(
         How many of them run.
     read : int
         How many of these get input.
+    shift : np.ndarray, optional
+        What was added to that input and is to be left out again
+        ``[read * inputs]``.
 
     Returns
     -------
@@ -160,16 +175,20 @@ def gru_weights(
                 values = weight(getattr(layer, source))[:, group]
                 values = values.reshape(d, 3, *target.shape[2:])
                 target[...] = values[:, order]
-    size = groups * h
-    return (
-        w.reshape(d, 3 * size, -1),
-        r.reshape(d, 3 * size, -1),
-        b.reshape(d, -1),
-    )
+    size = 3 * groups * h
+    w, r, b = w.reshape(d, size, -1), r.reshape(d, size, -1), b.reshape(d, -1)
+    if shift is not None:
+        b[:, :size] -= w @ shift
+    return w, r, b
 
 
 def frequency_gru(
-    graph: Graph, layer: FrequencyGRU, rows: str, bins: int, is_open: bool
+    graph: Graph,
+    layer: FrequencyGRU,
+    rows: str,
+    bins: int,
+    is_open: bool,
+    shift: np.ndarray,
 ) -> str:
     """Adds a bidirectional GRU over bins.
 
@@ -185,6 +204,8 @@ def frequency_gru(
         F.
     is_open : bool
         Which branch.
+    shift : np.ndarray
+        What the rows carry that the layer does not read ``[C]``.
 
     Returns
     -------
@@ -202,7 +223,7 @@ def frequency_gru(
     y = graph(
         "GRU",
         x,
-        *gru_weights(layer, groups, groups),
+        *gru_weights(layer, groups, groups, shift),
         hidden_size=size,
         linear_before_reset=1,
         direction="bidirectional",
@@ -233,7 +254,12 @@ def by_direction(matrix: np.ndarray, layer: FrequencyGRU) -> np.ndarray:
 
 
 def time_gru(
-    graph: Graph, layer: TimeGRU, rows: str, hidden: str, is_open: bool
+    graph: Graph,
+    layer: TimeGRU,
+    rows: str,
+    hidden: str,
+    is_open: bool,
+    shift: np.ndarray,
 ) -> str:
     """Adds one step of a GRU over time, a sequence per bin.
 
@@ -253,6 +279,8 @@ def time_gru(
         State ``[B F, H]``.
     is_open : bool
         Which branch.
+    shift : np.ndarray
+        What the rows carry that the layer does not read ``[C]``.
 
     Returns
     -------
@@ -261,7 +289,7 @@ def time_gru(
     """
     size = layer.groups * layer.hidden
     read = layer.groups if is_open else layer.static_groups
-    w, r, b = (x[0] for x in gru_weights(layer, layer.groups, read))
+    w, r, b = (x[0] for x in gru_weights(layer, layer.groups, read, shift))
     b_ih, b_hh = np.split(b, 2)
     gates = linear(
         graph,
@@ -276,175 +304,3 @@ def time_gru(
     new = graph("Tanh", graph("Add", graph("Mul", reset, old), new))
     change = graph("Mul", graph("Sub", hidden, new), z)
     return graph("Add", change, new)
-
-
-def projections(
-    layer: FrequencyAttention | TimeAttention, first: int, last: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of q, k and v of some heads, q scaled.
-
-    Arguments
-    ---------
-    layer : FrequencyAttention or TimeAttention
-        The layer.
-    first : int
-        First head.
-    last : int
-        Head after the last one.
-
-    Returns
-    -------
-    tuple of np.ndarray
-        ``[3 * heads * D, C]`` and ``[3 * heads * D]``.
-    """
-    part = slice(first * layer.head_size, last * layer.head_size)
-    matrix, bias = weight(layer.weight)[:, part], weight(layer.bias)[:, part]
-    scale = 1 / math.sqrt(layer.head_size)
-    matrix[0] *= scale
-    bias[0] *= scale
-    return matrix.reshape(-1, layer.d_model), bias.reshape(-1)
-
-
-def frequency_attention(
-    graph: Graph,
-    layer: FrequencyAttention,
-    rows: str,
-    bins: int,
-    is_open: bool,
-) -> str:
-    """Adds attention over bins.
-
-    Arguments
-    ---------
-    graph : Graph
-        Where to.
-    layer : FrequencyAttention
-        The layer.
-    rows : str
-        All channels ``[B F, C]``.
-    bins : int
-        F.
-    is_open : bool
-        Which branch.
-
-    Returns
-    -------
-    str
-        ``[B F, C]``, zero in the channels that are closed.
-    """
-    heads = layer.nhead if is_open else layer.static_heads
-    size = heads * layer.head_size
-    matrix, bias = projections(layer, 0, heads)
-    matrix[:, size:] = 0
-    y = graph(
-        "Attention",
-        graph.reshape(rows, -1, bins, layer.d_model),
-        np.ascontiguousarray(matrix.T),
-        bias,
-        domain="com.microsoft",
-        num_heads=heads,
-        qkv_hidden_sizes=[size] * 3,
-        scale=1.0,
-    )
-    return _mixed(graph, layer, graph.reshape(y, -1, size), is_open)
-
-
-def time_attention(
-    graph: Graph,
-    layer: TimeAttention,
-    rows: str,
-    bins: int,
-    past: dict[str, str],
-    is_open: bool,
-) -> tuple[str, dict[str, str]]:
-    """Adds attention over the last frames, a sequence per bin.
-
-    Keys and values lie in rings of ``window`` slots, in which each frame
-    overwrites the one that has just left the window; the order of keys does
-    not matter. Dynamic heads have rings of their own: a closed frame neither
-    reads nor writes them.
-
-    Arguments
-    ---------
-    graph : Graph
-        Where to.
-    layer : TimeAttention
-        The layer.
-    rows : str
-        All channels ``[B F, C]``.
-    bins : int
-        F.
-    past : dict
-        ``keys``, ``values``, ``dynamic_keys``, ``dynamic_values`` ``[B, F
-        heads, window, D]``; ``keys_index`` and ``dynamic_keys_index``, where
-        to write this frame; ``seen``, what to add to scores, and ``opened``, 1 or 0 ``[B, 1, 1,
-        window]``.
-    is_open : bool
-        Which branch.
-
-    Returns
-    -------
-    tuple
-        ``[B F, C]``, zero in the channels that are closed, and the rings with
-        this frame, or with a batch axis its entries ``[B, F heads, 1, D]``.
-    """
-    static, size = layer.static_heads, layer.head_size
-    parts = [("", 0, static, "seen")]
-    if is_open and static < layer.nhead:
-        parts.append(("dynamic_", static, layer.nhead, "opened"))
-    cut = [projections(layer, first, last) for _, first, last, _ in parts]
-    matrix, bias = (np.concatenate(x) for x in zip(*cut, strict=True))
-    if not is_open:
-        matrix[:, layer.static_size :] = 0
-    widths = [(last - first) * size for _, first, last, _ in parts]
-    qkv = graph(
-        "Split",
-        linear(graph, rows, matrix, bias),
-        np.repeat(widths, 3),
-        results=3 * len(parts),
-        axis=1,
-    )
-    heads, new = [], {}
-    for number, (part, first, last, visible) in enumerate(parts):
-        count, index = bins * (last - first), past[f"{part}keys_index"]
-        q, k, v = qkv[3 * number : 3 * number + 3]
-        rings = []
-        for name, entry in (("keys", k), ("values", v)):
-            entry = graph.reshape(entry, -1, count, 1, size)
-            rings.append(graph("ScatterND", past[part + name], index, entry))
-            new[part + name] = rings[-1] if graph.single else entry
-        q = graph.reshape(q, -1, count, size, 1)
-        scores = graph("MatMul", rings[0], q)
-        scores = graph.reshape(scores, -1, count, 1, layer.window)
-        mask = past[visible]
-        if part:  # log 0 = -inf: a slot that was closed gets no weight
-            mask = graph("Log", mask)
-        scores = graph("Add", scores, mask)
-        y = graph("MatMul", graph("Softmax", scores, axis=-1), rings[1])
-        heads.append(graph.reshape(y, -1, widths[number]))
-    y = heads[0] if len(heads) == 1 else graph("Concat", *heads, axis=1)
-    return _mixed(graph, layer, y, is_open), new
-
-
-def ring_index(graph: Graph, past: dict[str, str], count: int) -> str:
-    """Where ScatterND writes: ``[B, count, 1, 3]`` of stream, row, slot."""
-    index = np.zeros((1, count, 1, 3), np.int64)
-    index[0, :, 0, 1] = np.arange(count)
-    index = graph("Add", index, graph("Mul", past["slot"], np.array([0, 0, 1])))
-    if graph.single:
-        return index
-    stream = graph("Mul", past["stream"], np.array([1, 0, 0]))
-    return graph("Add", index, stream)
-
-
-def _mixed(
-    graph: Graph,
-    layer: FrequencyAttention | TimeAttention,
-    rows: str,
-    is_open: bool,
-) -> str:
-    """The output projection of heads ``[B F, c]``, with zeros to C."""
-    size = layer.d_model if is_open else layer.static_size
-    matrix, bias = weight(layer.out.weight)[:, :size], weight(layer.out.bias)
-    matrix[size:], bias[size:] = 0, 0
-    return linear(graph, rows, matrix, bias)

@@ -15,8 +15,9 @@ import onnx
 
 from speechbrain_dsn import __version__
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.export.ftfnet import RINGS, FTFNetGraph
+from speechbrain_dsn.export.ftfnet import FTFNetGraph
 from speechbrain_dsn.export.graph import Graph
+from speechbrain_dsn.export.rings import RINGS
 from speechbrain_dsn.export.stft import SpectralFront
 from speechbrain_dsn.lobes.models.ftfnet import FTFNet
 from speechbrain_dsn.pretrained import LoadedModel

@@ -1,0 +1,83 @@
+"""The policy that decides on a frame, as operators.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speechbrain_dsn.export.graph import Graph, weight
+from speechbrain_dsn.export.layers import (
+    gru_weights,
+    layer_norm,
+    leaky,
+    linear,
+)
+from speechbrain_dsn.gating import FramePolicy
+
+
+def frame_policy(
+    graph: Graph, policy: FramePolicy, features: str, state: dict[str, str]
+) -> str:
+    """Adds a policy.
+
+    Arguments
+    ---------
+    graph : Graph
+        Where to.
+    policy : FramePolicy
+        The policy.
+    features : str
+        ``[B, C, 1, F]``.
+    state : dict
+        Names of the states; ``policy``, its memory, is replaced.
+
+    Returns
+    -------
+    str
+        Logits ``[B, 1]``.
+    """
+    axis = np.array([3])
+    mean = graph("ReduceMean", features, axis)
+    power = graph("Sub", features, mean)
+    power = graph("ReduceMean", graph("Mul", power, power), axis)
+    deviation = graph("Sqrt", graph("Add", power, 1e-8))
+    channels = len(policy.norm.weight)
+    x = graph("Concat", mean, deviation, axis=1)
+    x = graph.reshape(x, -1, channels)
+    # log(sum / n) = log(sum) - log(n), the latter in the bias.
+    level = graph("ReduceL1", x, np.array([1]))
+    level = graph("Log", graph("Max", level, 1e-4 * channels))
+    x = layer_norm(graph, x, policy.norm.slice_to(True))
+    x = graph("Concat", x, level, axis=1)
+    matrix, shift = weight(policy.dense.weight), weight(policy.dense.bias)
+    shift -= matrix[:, -1] * np.log(channels)
+    x = leaky(graph, linear(graph, x, matrix, shift))
+    if policy.memory is not None:
+        x = _remembered(graph, policy, x, state)
+    return linear(graph, x, weight(policy.head.weight), policy.head.bias)
+
+
+def _remembered(
+    graph: Graph, policy: FramePolicy, x: str, state: dict[str, str]
+) -> str:
+    """One step of the memory over rows ``[B, H]``."""
+    size, past = policy.memory.hidden, state["policy"]
+    if not graph.single:
+        past = graph.reshape(past, 1, -1, size)
+    _, x = graph(
+        "GRU",
+        graph.reshape(x, 1, -1, size),
+        *gru_weights(policy.memory, 1, 1),
+        None,
+        past,
+        results=2,
+        hidden_size=size,
+        linear_before_reset=1,
+    )
+    state["policy"] = x
+    if not graph.single:
+        state["policy"] = graph.reshape(x, -1, 1, size)
+    return graph.reshape(x, -1, size)
