@@ -12,8 +12,7 @@ from speechbrain_dsn.nnet.resampling import Downsampler, Upsampler
 from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
 from speechbrain_dsn.testing import check_dynamic_layer, count_macs
 
-SMALL = {"hidden": 8, "depth": 2, "kernel_size": 8, "stride": 4, "resample": 1}
-SMALL |= {"taps": 2, "groups": 2}
+SMALL = {"hidden": 4, "depth": 3, "taps": 16, "groups": 2}  # hop 16
 
 
 def frames(*shape):
@@ -22,7 +21,7 @@ def frames(*shape):
     )
 
 
-@pytest.mark.parametrize("kernel, stride", [(8, 4), (4, 4), (6, 2)])
+@pytest.mark.parametrize("kernel, stride", [(8, 4), (4, 4), (4, 2)])
 def test_blocks_hold_the_contract(kernel, stride):
     sizes = {"kernel_size": kernel, "stride": stride}
     sizes |= {"utilizations": (0.2, 0.5, 1.0)}
@@ -35,13 +34,13 @@ def test_blocks_hold_the_contract(kernel, stride):
 
 
 def test_resamplers_hold_the_contract():
-    check_dynamic_layer(lambda: Upsampler(4, 6), frames(32, 1))
-    check_dynamic_layer(lambda: Downsampler(4, 6), frames(128, 1))
+    check_dynamic_layer(lambda: Upsampler(2, 16), frames(32, 1))
+    check_dynamic_layer(lambda: Downsampler(2, 16), frames(64, 1))
 
 
 def test_memory_and_router_hold_the_contract():
     check_dynamic_layer(lambda: DiagonalGRU(6, 5), frames(5), unseen_macs=18)
-    router = {"channels": 8, "kernel_size": 12, "stride": 8}
+    router = {"channels": 8, "kernel_size": 16, "stride": 8}
     check_dynamic_layer(
         lambda: WaveformRouter(4, 16, **router), frames(16), unseen_macs=24
     )
@@ -49,9 +48,9 @@ def test_memory_and_router_hold_the_contract():
 
 @pytest.mark.parametrize("net", [SlimmableDemucs, RoutedDemucs])
 def test_nets_hold_the_contract(net):
-    options, unseen = dict(SMALL, utilizations=(0.25, 0.5, 1.0)), 0
+    options, unseen = dict(SMALL, utilizations=(0.5, 0.75, 1.0)), 0
     if net is RoutedDemucs:
-        router = {"router_channels": 8, "router_kernel": 12, "router_stride": 8}
+        router = {"router_channels": 8, "router_kernel": 16, "router_stride": 8}
         options, unseen = options | router, 24
     ran = check_dynamic_layer(
         lambda: net(**options), frames(16), unseen_macs=unseen
@@ -90,7 +89,7 @@ def test_counted_is_executed_at_the_published_size():
     assert count_macs(net.forward_skipping, x, level) == declared
 
 
-@given(seed=st.integers(0, 99), taps=st.integers(8, 40))
+@given(seed=st.integers(0, 99), taps=st.sampled_from([16, 32, 48]))
 def test_there_and_back_is_a_delay(seed, taps):
     """Below the transition band the resamplers only delay."""
     generator = torch.Generator().manual_seed(seed)
@@ -117,7 +116,7 @@ def test_bad_sizes_are_refused():
         RoutedDemucs(**SMALL, utilizations=(0.5,))
     with pytest.raises(ValueError, match="ascend within"):
         SlimmableDemucs(**SMALL, utilizations=(0.5, 0.25))
-    with pytest.raises(ValueError, match="no multiple of stride"):
+    with pytest.raises(ValueError, match="one or two strides"):
         SlimmableEncoder(4, 4, kernel_size=6, stride=4)
     with pytest.raises(ValueError, match="do not fit a resampling"):
         SlimmableDemucs(depth=1, resample=8)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.diagonal import DiagonalGRU, DiagonalGRUContext
 from speechbrain_dsn.nnet.linear import DynamicLinear
+from speechbrain_dsn.nnet.strided import conv_steps
 
 
 @dataclass
@@ -72,10 +73,10 @@ class WaveformRouter(nn.Module):
         stride: int = 32,
     ) -> None:
         super().__init__()
-        if hop % stride or kernel_size < stride:
+        if hop % stride or kernel_size < stride or kernel_size % stride:
             raise ValueError(
-                f"stride {stride} must divide a frame of {hop} samples, and "
-                f"not exceed the kernel of {kernel_size}"
+                f"stride {stride} must divide a frame of {hop} samples and "
+                f"the kernel of {kernel_size}"
             )
         self.hop, self.kernel_size, self.stride = hop, kernel_size, stride
         self.conv = DynamicLinear(channels, kernel_size)
@@ -152,8 +153,13 @@ class WaveformRouter(nn.Module):
         """
         x = torch.cat([context.past, frames.flatten(1)], 1)
         context.past = x[:, frames[0].numel() :].clone()
-        windows = x.unfold(1, self.kernel_size, self.stride)
-        bands = F.relu(self.conv(windows)).unflatten(1, (frames.size(1), -1))
+        bands = conv_steps(
+            x.unsqueeze(-1),
+            self.conv.weight.unsqueeze(-1),
+            self.conv.bias,
+            self.stride,
+        )
+        bands = F.relu(bands).unflatten(1, (frames.size(1), -1))
         level = (bands.mean(2) + 1e-3).log()
         return self.head(self.memory.forward_streaming(level, context.memory))
 

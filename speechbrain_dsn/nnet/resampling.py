@@ -1,8 +1,8 @@
-"""Resampling by an integer factor, as matrix products.
+"""Resampling by an integer factor, many samples at a time.
 
 A sinc resampler run as a convolution of one channel costs more time than a
-slim DEMUCS. Here a stretch of signal is multiplied by a banded matrix that
-holds all phases of the filter. Both filters are causal and of linear phase:
+slim DEMUCS. Here 16 samples of the lower rate are one step, and a banded
+matrix holds all phases of the filter. Both filters are causal and of linear phase:
 there and back a signal is late by ``taps`` samples of the lower rate, and
 nothing else happens to it below the transition band.
 
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.strided import conv_steps
 
-BLOCK = 16  # samples of the lower rate per row of the product
+BLOCK = 16  # samples of the lower rate per step
 
 
 @dataclass
@@ -36,30 +37,30 @@ class ResampleContext:
 
 
 class _Resampler(nn.Module):
-    """A banded matrix over blocks of ``size_in`` input samples."""
+    """A convolution over blocks of samples with fixed weights."""
 
     matrix: Tensor
+    size_in: int
+    size_out: int
 
     def __init__(self, ratio: int, taps: int) -> None:
         super().__init__()
-        if ratio < 1 or taps < 2:
+        if ratio < 1 or taps < BLOCK or taps % BLOCK:
             raise ValueError(
-                f"expected a ratio >= 1 and taps >= 2, got {ratio} and {taps}"
+                f"expected a ratio >= 1 and a multiple of {BLOCK} taps, got "
+                f"{ratio} and {taps}"
             )
         self.ratio, self.taps = ratio, taps
         # Made anew, never saved.
         self.register_buffer("matrix", self._make_matrix(), persistent=False)
 
     def _make_matrix(self) -> Tensor:
-        """``[halo + size_in, size_out]``."""
+        """``[size_out, halo + size_in]``."""
         raise NotImplementedError
-
-    size_in: int
-    size_out: int
 
     @property
     def _halo(self) -> int:
-        return len(self.matrix) - self.size_in
+        return self.matrix.size(1) - self.size_in
 
     def make_streaming_context(
         self,
@@ -125,8 +126,10 @@ class _Resampler(nn.Module):
             )
         x = torch.cat([context.past, x.flatten(1)], 1)
         context.past = x[:, x.size(1) - self._halo :].clone()
-        windows = x.unfold(1, len(self.matrix), self.size_in)
-        return (windows @ self.matrix).view(batch, frames, -1, 1)
+        y = conv_steps(
+            x.unsqueeze(-1), self.matrix.unsqueeze(-1), None, self.size_in
+        )
+        return y.reshape(batch, frames, -1, 1)
 
     def macs(self, samples: int) -> MacCount:
         """Cost of one frame, zeros of the band included.
@@ -156,7 +159,7 @@ class Upsampler(_Resampler):
     ratio : int
         Output samples per input sample.
     taps : int
-        Input samples that an output sample reads.
+        Input samples that an output sample reads, a multiple of 16.
 
     Example
     -------
@@ -164,27 +167,28 @@ class Upsampler(_Resampler):
     >>> up(torch.randn(2, 10, 256, 1)).shape
     torch.Size([2, 10, 1024, 1])
     >>> up.macs(256)
-    MacCount(fixed=31744, gated=())
+    MacCount(fixed=32768, gated=())
     """
 
     @property
     def size_in(self) -> int:
-        """Input samples per row."""
+        """Input samples per step."""
         return BLOCK
 
     @property
     def size_out(self) -> int:
-        """Output samples per row."""
+        """Output samples per step."""
         return BLOCK * self.ratio
 
     def _make_matrix(self) -> Tensor:
         taps, ratio = self.taps, self.ratio
         # Phases of the filter, and of each the newest input first.
         phases = lowpass(ratio, taps).view(taps, ratio) * ratio
-        matrix = torch.zeros(taps - 1 + BLOCK, BLOCK, ratio)
+        matrix = torch.zeros(BLOCK, ratio, taps + BLOCK)
         for sample in range(BLOCK):
-            matrix[sample : sample + taps, sample] = phases.flip(0)
-        return matrix.flatten(1)
+            stop = taps + sample + 1
+            matrix[sample, :, stop - taps : stop] = phases.flip(0).t()
+        return matrix.flatten(0, 1)
 
 
 class Downsampler(_Resampler):
@@ -195,7 +199,7 @@ class Downsampler(_Resampler):
     ratio : int
         Input samples per output sample.
     taps : int
-        Samples of the lower rate that the filter spans.
+        Samples of the lower rate that the filter spans, a multiple of 16.
 
     Example
     -------
@@ -210,22 +214,22 @@ class Downsampler(_Resampler):
 
     @property
     def size_in(self) -> int:
-        """Input samples per row."""
+        """Input samples per step."""
         return BLOCK * self.ratio
 
     @property
     def size_out(self) -> int:
-        """Output samples per row."""
+        """Output samples per step."""
         return BLOCK
 
     def _make_matrix(self) -> Tensor:
         taps, ratio = self.taps, self.ratio
         kernel = lowpass(ratio, taps).flip(0)
         # Output n reads the inputs up to ratio n, the first of its own ones.
-        matrix = torch.zeros(len(kernel) + ratio * BLOCK - 1, BLOCK)
+        matrix = torch.zeros(BLOCK, ratio * (taps + BLOCK))
         for sample in range(BLOCK):
-            start = ratio * sample
-            matrix[start : start + len(kernel), sample] = kernel
+            stop = ratio * (taps + sample) + 1
+            matrix[sample, stop - len(kernel) : stop] = kernel
         return matrix
 
 

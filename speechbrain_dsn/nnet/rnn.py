@@ -362,7 +362,10 @@ class TimeGRU(_GroupedGRU):
         # A copy in every case: an expanded bias of one column would be a view
         # of the parameter, and the sums below would change it.
         result = b_ih.repeat(time, 1, 1, batch * bins)
-        result[:, :static] += torch.matmul(w_ih[:static], fixed)
+        # One product over all steps; one per step would copy the weights.
+        fixed = fixed.permute(1, 2, 0, 3).flatten(2)
+        product = torch.bmm(w_ih[:static], fixed).unflatten(2, (time, -1))
+        result[:, :static] += product.permute(2, 0, 1, 3)
         if static < self.groups and bool(is_open.any()):
             # Dynamic groups: gather open frames, [open, groups, inputs, F].
             rows = packed[:, static:].unflatten(-1, (batch, bins))

@@ -7,10 +7,10 @@ all their channels, only what lies between the two layers of a block is cut:
 so any frame may have any width, whatever its neighbours have, and masking
 equals slicing.
 
-Features are channels last. With a kernel of ``r`` strides a window is ``r``
-neighbouring blocks of ``stride * C`` numbers: both convolutions are one
-matrix product, and what a frame needs of its past are ``kernel - stride``
-steps.
+What a frame shares with its neighbours are ``kernel - stride`` steps: an
+encoder reads that much of the past, a decoder leaves as much to be added to
+the future. Frames that run at different widths are convolved one by one, and
+together where all have the same.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.masking import bucketed, mask_widths
+from speechbrain_dsn.nnet.strided import conv_steps, conv_transpose_steps
 
 
 @dataclass
@@ -58,9 +59,9 @@ class _SlimmableBlock(nn.Module):
         utilizations: Sequence[float],
     ) -> None:
         super().__init__()
-        if kernel_size % stride or kernel_size < stride:
+        if kernel_size not in (stride, 2 * stride):
             raise ValueError(
-                f"kernel {kernel_size} is no multiple of stride {stride}"
+                f"kernel {kernel_size}: expected one or two strides of {stride}"
             )
         self.utilizations = check_utilizations(utilizations)
         self.out_channels, self.in_channels = out_channels, in_channels
@@ -107,9 +108,12 @@ class _SlimmableBlock(nn.Module):
     def _fresh(self, x: Tensor) -> SlimmableContext:
         return self.make_streaming_context(len(x), x.device, x.dtype)
 
-    def _widest(self, x: Tensor) -> Tensor:
-        last = len(self.widths) - 1
-        return torch.full(x.shape[:2], last, device=x.device)
+    def _common(self, level: Tensor | None) -> int | None:
+        """The width of all frames, if they share one."""
+        if level is None or not level.numel():
+            return len(self.widths) - 1
+        levels = set(level.flatten().tolist())
+        return levels.pop() if len(levels) == 1 else None
 
     def forward_skipping(self, x: Tensor, level: Tensor) -> Tensor:
         """Runs each frame at its own width; differentiable in all but it.
@@ -188,7 +192,7 @@ class SlimmableEncoder(_SlimmableBlock):
     in_channels : int
         Channels of the input.
     kernel_size : int
-        Input steps that an output step reads, a multiple of the stride.
+        Input steps that an output step reads, one or two strides.
     stride : int
         Input steps per output step.
     utilizations : sequence of float
@@ -240,18 +244,11 @@ class SlimmableEncoder(_SlimmableBlock):
     def _shared_channels(self) -> int:
         return self.in_channels
 
-    def _windows(self, x: Tensor, context: SlimmableContext) -> Tensor:
-        """``[B, T, steps, C]`` to ``[B, T, steps / stride, kernel C]``."""
-        frames, steps = x.shape[1:3]
+    def _with_past(self, x: Tensor, context: SlimmableContext) -> Tensor:
+        """``[B, T, steps, C]`` to ``[B, halo + T steps, C]``."""
         x = torch.cat([context.past, x.flatten(1, 2)], 1)
         context.past = x[:, x.size(1) - self._halo :].clone()
-        blocks = x.unflatten(1, (-1, self.stride)).flatten(2)
-        count = frames * steps // self.stride
-        parts = [
-            blocks[:, i : i + count]
-            for i in range(self.kernel_size // self.stride)
-        ]
-        return torch.cat(parts, -1).unflatten(1, (frames, -1))
+        return x
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Computes the widest and masks, for training.
@@ -269,29 +266,31 @@ class SlimmableEncoder(_SlimmableBlock):
         Tensor
             ``[B, T, steps / stride, out_channels]``.
         """
-        windows = self._windows(x, self._fresh(x))
-        inner = F.linear(windows, self.first.flatten(1), self.first_bias)
-        inner = mask_widths(inner.relu_(), gate, self.widths)
+        frames = x.size(1)
+        x = self._with_past(x, self._fresh(x))
+        inner = conv_steps(x, self.first, self.first_bias, self.stride)
+        inner = inner.relu_().unflatten(1, (frames, -1))
+        inner = mask_widths(inner, gate, self.widths)
         return F.glu(F.linear(inner, self.second, self.second_bias))
 
-    def branch(self, windows: Tensor, level: int) -> Tensor:
+    def branch(self, x: Tensor, level: int) -> Tensor:
         """Runs one width.
 
         Arguments
         ---------
-        windows : Tensor
-            ``[..., kernel * C]``.
+        x : Tensor
+            ``[N, kernel - stride + steps, C]``, past in front.
         level : int
             Index of the width.
 
         Returns
         -------
         Tensor
-            ``[..., out_channels]``.
+            ``[N, steps / stride, out_channels]``.
         """
         width = self.widths[level]
-        first, bias = self.first[:width].flatten(1), self.first_bias[:width]
-        inner = F.linear(windows, first, bias).relu_()
+        first, bias = self.first[:width], self.first_bias[:width]
+        inner = conv_steps(x, first, bias, self.stride).relu_()
         return F.glu(F.linear(inner, self.second[:, :width], self.second_bias))
 
     def forward_streaming(
@@ -317,8 +316,11 @@ class SlimmableEncoder(_SlimmableBlock):
         Tensor
             ``[B, T, steps / stride, out_channels]``.
         """
-        level = self._widest(x) if level is None else level
-        windows = self._windows(x, context)
+        frames, steps = x.shape[1:3]
+        x, only = self._with_past(x, context), self._common(level)
+        if only is not None:
+            return self.branch(x, only).unflatten(1, (frames, -1))
+        windows = x.unfold(1, self._halo + steps, steps).transpose(2, 3)
         return bucketed(self.branch, windows, level, self.out_channels)
 
     def macs(self, steps: int) -> MacCount:
@@ -355,7 +357,7 @@ class SlimmableDecoder(_SlimmableBlock):
     in_channels : int
         Channels of the input, and of the widest inner layer.
     kernel_size : int
-        Output steps that an input step adds to, a multiple of the stride.
+        Output steps that an input step adds to, one or two strides.
     stride : int
         Output steps per input step.
     utilizations : sequence of float
@@ -411,35 +413,16 @@ class SlimmableDecoder(_SlimmableBlock):
     def _shared_channels(self) -> int:
         return self.out_channels
 
-    def _spread(self, inner: Tensor) -> Tensor:
-        """``[..., width]`` to what it adds to output steps, ``[..., kernel
-        C]``; the bias is added once, with the first stride."""
-        weight = self.second[: inner.size(-1)].flatten(1)
-        bias = F.pad(
-            self.second_bias.repeat(self.stride),
-            (0, self._halo * self.out_channels),
-        )
-        return F.linear(inner, weight.t(), bias)
-
-    def _overlap_add(self, parts: Tensor, context: SlimmableContext) -> Tensor:
-        """``[B, T, steps, kernel C]``, what each input step adds, to the
-        output steps of these frames."""
-        frames, overlap = parts.size(1), self.kernel_size // self.stride
-        parts = parts.flatten(1, 2).unflatten(2, (overlap, -1))
-        *earlier, y = parts.unbind(2)
-        owed = context.past.reshape(len(y), overlap - 1, y.size(-1))
-        kept = []
-        for past, part in zip(
-            owed.split(1, 1), reversed(earlier), strict=False
-        ):
-            late = torch.cat([past, y], 1)
-            kept.append(late[:, -1:])
-            y = part + late[:, :-1]
-        if kept:
-            context.past = torch.cat(kept, 1).view_as(context.past)
-        y = F.relu(y) if self.activation else y
-        y = y.unflatten(2, (self.stride, -1)).flatten(1, 2)
-        return y.unflatten(1, (frames, -1))
+    def _overlap_add(self, y: Tensor, context: SlimmableContext) -> Tensor:
+        """``[B, T, steps + kernel - stride, C]``, what each frame adds, to
+        the output steps of these frames."""
+        steps = y.size(2) - self._halo
+        # The bias was added to what goes into the next frame, too.
+        late = y[:, :, steps:] - self.second_bias
+        late = torch.cat([context.past.unsqueeze(1), late], 1)
+        context.past = late[:, -1].clone()
+        y = y[:, :, :steps] + F.pad(late[:, :-1], (0, 0, 0, steps - self._halo))
+        return y.relu_() if self.activation else y
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Computes the widest and masks, for training.
@@ -458,8 +441,12 @@ class SlimmableDecoder(_SlimmableBlock):
             ``[B, T, steps * stride, out_channels]``.
         """
         inner = F.linear(x, self.first.flatten(0, 1), self.first_bias.flatten())
-        inner = mask_widths(F.glu(inner), gate, self.widths)
-        return self._overlap_add(self._spread(inner), self._fresh(x))
+        inner = mask_widths(F.glu(inner), gate, self.widths).flatten(1, 2)
+        y = conv_transpose_steps(
+            inner, self.second, self.second_bias, self.stride
+        )
+        y = self._overlap_add(y.unsqueeze(1), self._fresh(x))
+        return y.view(*x.shape[:2], -1, self.out_channels)
 
     def branch(self, x: Tensor, level: int) -> Tensor:
         """Runs one width, up to the overlap.
@@ -467,20 +454,23 @@ class SlimmableDecoder(_SlimmableBlock):
         Arguments
         ---------
         x : Tensor
-            ``[..., C]``.
+            ``[N, steps, C]``.
         level : int
             Index of the width.
 
         Returns
         -------
         Tensor
-            What each step adds to ``kernel`` output steps, ``[..., kernel *
-            out_channels]``.
+            ``[N, steps * stride + kernel - stride, out_channels]``; the end
+            is to be added to what follows.
         """
         width = self.widths[level]
         first = self.first[:, :width].flatten(0, 1)
         bias = self.first_bias[:, :width].flatten()
-        return self._spread(F.glu(F.linear(x, first, bias)))
+        inner = F.glu(F.linear(x, first, bias))
+        return conv_transpose_steps(
+            inner, self.second[:width], self.second_bias, self.stride
+        )
 
     def forward_streaming(
         self,
@@ -505,9 +495,13 @@ class SlimmableDecoder(_SlimmableBlock):
         Tensor
             ``[B, T, steps * stride, out_channels]``.
         """
-        level = self._widest(x) if level is None else level
-        size = self.kernel_size * self.out_channels
-        return self._overlap_add(bucketed(self.branch, x, level, size), context)
+        only = self._common(level)
+        if only is not None:
+            y = self.branch(x.flatten(1, 2), only).unsqueeze(1)
+        else:
+            y = bucketed(self.branch, x, level, self.out_channels)
+        y = self._overlap_add(y, context)
+        return y.view(*x.shape[:2], -1, self.out_channels)
 
     def macs(self, steps: int) -> MacCount:
         """Cost of one frame.

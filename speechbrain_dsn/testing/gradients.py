@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from speechbrain_dsn.testing.subject import Subject
 
-_DRAWS = 3
+_DRAWS = 4
 
 
 def check_gradients(subject: Subject) -> None:

@@ -4,9 +4,10 @@ Upsampling, strided encoders, a grouped GRU, decoders with added skip
 connections, downsampling. Only what lies inside a block is slimmed, so that
 each frame may have a width of its own. What the paper leaves open is a
 choice of ours: all of it is causal; one GRU layer of four groups; both
-resamplers span 56 samples; there is no ReLU behind the last decoder. With
-these sizes a sample costs 2,107 + 53,760 v MACs at the utilization factor v;
-the published rows lie on 2,224 + 53,760 v.
+resamplers span 48 samples; there is no ReLU behind the last decoder. With
+these sizes a sample costs 2,048 + 53,760 v MACs at the utilization factor v;
+the published rows lie on 2,224 + 53,760 v, the net with its router, of which
+the sizes are ours as well, costs 2,226 + 53,760 v.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -68,14 +69,14 @@ class SlimmableDemucs(nn.Module):
     depth : int
         Encoders, and decoders.
     kernel_size : int
-        Of the convolutions, a multiple of the stride.
+        Of the convolutions, one or two strides.
     stride : int
         Of the convolutions.
     resample : int
         Factor by which the net's rate exceeds the signal's.
     taps : int
-        Length of both resampling filters in samples of the signal, and the
-        delay that they cause.
+        Length of both resampling filters in samples of the signal, a multiple
+        of 16, and the delay that they cause.
     groups : int
         Of the GRU.
     utilizations : sequence of float
@@ -88,12 +89,12 @@ class SlimmableDemucs(nn.Module):
     -------
     >>> net = SlimmableDemucs()
     >>> net.hop, net.delay
-    (256, 56)
+    (256, 48)
     >>> net(torch.randn(1, 5, 256)).shape
     torch.Size([1, 5, 256])
     >>> cost = net.report().cost
     >>> [round((cost.fixed + gated) / 256) for gated in cost.gated]
-    [8827, 15547, 28987, 55867]
+    [8768, 15488, 28928, 55808]
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class SlimmableDemucs(nn.Module):
         kernel_size: int = 8,
         stride: int = 4,
         resample: int = 4,
-        taps: int = 56,
+        taps: int = 48,
         groups: int = 4,
         utilizations: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
         sample_rate: int = 16000,
