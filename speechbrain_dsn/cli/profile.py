@@ -18,8 +18,6 @@ from speechbrain_dsn.cli.report import (
 )
 from speechbrain_dsn.errors import InputError
 
-ACTIVATIONS = (0.0, 0.5, 1.0)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``profile``."""
@@ -28,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--activation",
         type=float,
         metavar="0..1",
-        help="a further mean share of open frames, beside 0, 0.5 and 1",
+        help="a further mean activation, beside 0, 0.5 and 1 or those of the "
+        "widths",
     )
     add_json_argument(parser)
 
@@ -36,18 +35,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the profile."""
     check_json_target(args.json)
-    activations = set(ACTIVATIONS)
-    if args.activation is not None:
-        if not 0 <= args.activation <= 1:
-            raise InputError(
-                f"--activation {args.activation:g}: expected a number from 0 "
-                "to 1"
-            )
-        activations.add(args.activation)
-    from speechbrain_dsn.inference.profiling import profile_model
+    from speechbrain_dsn.inference.profiling import (
+        profile_model,
+        usual_activations,
+    )
     from speechbrain_dsn.pretrained import load_model
 
-    values = profile_model(load_model(args.model), sorted(activations))
+    model = load_model(args.model)
+    activations = set(usual_activations(model))
+    if args.activation is not None:
+        low = model.enhancer.report().cost.levels[0]
+        if not low <= args.activation <= 1:
+            raise InputError(
+                f"--activation {args.activation:g}: expected a number from "
+                f"{low:g} to 1"
+            )
+        activations.add(args.activation)
+    values = profile_model(model, sorted(activations))
     emit(values, _as_text(values), args.json)
     return 0
 

@@ -194,7 +194,7 @@ class DynamicEnhancement(Pretrained):
             valid = place < samples.unsqueeze(1)
             wav = torch.where(valid, wav, 0.0)
             frames = torch.tensor(
-                [enhancer.stft.frames(n) for n in samples.tolist()]
+                [enhancer.frames(n) for n in samples.tolist()]
             )
         _check_finite(wav)
         stream = AlignedStream(enhancer, len(wav), decide, self.device)

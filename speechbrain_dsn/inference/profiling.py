@@ -15,10 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from speechbrain_dsn.cost import gates_at
 from speechbrain_dsn.inference.blocks import AlignedStream
 from speechbrain_dsn.pretrained import LoadedModel
 
-__all__ = ["fixed_gates", "profile_model", "real_time_factors"]
+__all__ = [
+    "fixed_gates",
+    "profile_model",
+    "real_time_factors",
+    "usual_activations",
+]
 
 SECONDS = 4.0
 ROUNDS = 7
@@ -26,7 +32,7 @@ RUN = 16  # frames; decisions on speech come in runs
 
 
 def profile_model(
-    model: LoadedModel, activations: Sequence[float] = (0.0, 0.5, 1.0)
+    model: LoadedModel, activations: Sequence[float] | None = None
 ) -> dict[str, Any]:
     """Parameters, MACs and real-time factors at given activations.
 
@@ -34,8 +40,9 @@ def profile_model(
     ---------
     model : LoadedModel
         Any.
-    activations : sequence of float
-        Mean gates in 0..1; a static model costs the same at each.
+    activations : sequence of float, optional
+        Means in 0..1, :func:`usual_activations` by default; a static model
+        costs the same at each.
 
     Returns
     -------
@@ -46,6 +53,8 @@ def profile_model(
     """
     enhancer, config = model.enhancer, model.config
     report = enhancer.report()
+    if activations is None:
+        activations = usual_activations(model)
     names = {f"{activation:g}": activation for activation in activations}
     factors = real_time_factors(model, list(names.values()))
     return {
@@ -62,7 +71,7 @@ def profile_model(
         },
         "layers": {
             layer: {
-                name: cost.at([value] * len(cost.gated)) * report.frame_rate
+                name: cost.at_activation(value) * report.frame_rate
                 for name, value in names.items()
             }
             for layer, cost in report.layers.items()
@@ -75,6 +84,23 @@ def profile_model(
             "rounds": ROUNDS,
         },
     }
+
+
+def usual_activations(model: LoadedModel) -> tuple[float, ...]:
+    """Activations at which a model is looked at.
+
+    Arguments
+    ---------
+    model : LoadedModel
+        Any.
+
+    Returns
+    -------
+    tuple of float
+        Those of its widths; without any, 0, 0.5 and 1.
+    """
+    cost = model.enhancer.report().cost
+    return cost.levels if cost.one_hot else (0.0, 0.5, 1.0)
 
 
 def real_time_factors(
@@ -90,7 +116,7 @@ def real_time_factors(
     model : LoadedModel
         Any.
     activations : sequence of float
-        Share of open frames in 0..1.
+        Means in 0..1.
 
     Returns
     -------
@@ -101,7 +127,11 @@ def real_time_factors(
     generator = torch.Generator().manual_seed(0)
     samples = round(SECONDS * enhancer.sample_rate) // enhancer.hop
     wav = torch.randn(1, samples * enhancer.hop, generator=generator) / 20
-    gates = [fixed_gates(samples, share) for share in activations]
+    cost = enhancer.report().cost
+    gates = [
+        gates_at(cost, fixed_gates(samples, activation, cost.levels))
+        for activation in activations
+    ]
     times: list[list[float]] = [[] for _ in gates]
     with _one_thread():
         for turn in range(ROUNDS + 1):
@@ -116,28 +146,39 @@ def real_time_factors(
     return [statistics.median(each) / seconds for each in times]
 
 
-def fixed_gates(frames: int, share: float) -> Tensor:
-    """Gates in runs, with a given share open.
+def fixed_gates(
+    frames: int, activation: float, levels: Sequence[float] = (0.0, 1.0)
+) -> Tensor:
+    """Activations in runs, with a given mean.
 
     Arguments
     ---------
     frames : int
         Length.
-    share : float
-        In 0..1.
+    activation : float
+        Wanted mean in 0..1.
+    levels : sequence of float
+        Activations that a frame can have, ascending; the two around the mean
+        take turns.
 
     Returns
     -------
     Tensor
-        ``[1, frames]`` of 0 and 1.
+        ``[1, frames]``, each one of the levels.
 
     Example
     -------
     >>> fixed_gates(64, 0.25).mean()
     tensor(0.2500)
+    >>> fixed_gates(64, 0.75, (0.125, 0.5, 1.0)).unique(return_counts=True)
+    (tensor([0.5000, 1.0000]), tensor([32, 32]))
     """
     place = torch.arange(frames) % RUN
-    return (place < round(share * RUN)).float()[None]
+    upper = next((x for x in levels[1:] if x >= activation), levels[-1])
+    lower = levels[levels.index(upper) - 1]
+    share = min(max((activation - lower) / (upper - lower), 0.0), 1.0)
+    opened = place < round(share * RUN)
+    return torch.where(opened, upper, lower)[None]
 
 
 @contextmanager

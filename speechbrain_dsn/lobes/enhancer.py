@@ -1,4 +1,4 @@
-"""From waveform to waveform around a lobe that predicts a mask.
+"""From waveform to waveform around a lobe.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -33,7 +33,63 @@ class EnhancerContext:
     lobe: Any
 
 
-class SpectralEnhancer(nn.Module):
+class Enhancer(nn.Module):
+    """What every enhancer has, beside ways to run: its lobe, and its times.
+
+    Arguments
+    ---------
+    lobe : torch.nn.Module
+        What is inside.
+    sample_rate : int
+        Samples per second.
+    """
+
+    hop: int
+    delay: int
+
+    def __init__(self, lobe: nn.Module, sample_rate: int) -> None:
+        super().__init__()
+        self.lobe, self.sample_rate = lobe, sample_rate
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the lobe decides."""
+        return bool(self.lobe.report().cost.gated) and hasattr(
+            self.lobe, "policy"
+        )
+
+    @property
+    def lobe_arguments(self) -> dict[str, Any]:
+        """What a lobe has to be told about its place in here."""
+        raise NotImplementedError
+
+    def frames(self, samples: int) -> int:
+        """Frames that a signal takes, its delayed end included.
+
+        Arguments
+        ---------
+        samples : int
+            Length of the signal.
+
+        Returns
+        -------
+        int
+            Decisions about it.
+        """
+        return -(-(samples + self.delay) // self.hop) if samples else 0
+
+    def report(self) -> CostReport:
+        """Cost of one frame, layer by layer; an STFT does not count.
+
+        Returns
+        -------
+        CostReport
+            The lobe's.
+        """
+        return self.lobe.report()
+
+
+class SpectralEnhancer(Enhancer):
     """STFT, power compression, a mask lobe, and back.
 
     The mask acts on the compressed magnitude and the phase is the noisy
@@ -76,18 +132,15 @@ class SpectralEnhancer(nn.Module):
         compression: float = 0.3,
         strength: float = 1.0,
     ) -> None:
-        super().__init__()
-        self.lobe = lobe
+        super().__init__(lobe, sample_rate)
         self.stft = STFT(n_fft, hop)
-        self.sample_rate, self.compression = sample_rate, compression
-        self.strength = strength
+        self.compression, self.strength = compression, strength
 
     @property
-    def dynamic(self) -> bool:
-        """Whether the lobe decides."""
-        return bool(self.lobe.report().cost.gated) and hasattr(
-            self.lobe, "policy"
-        )
+    def lobe_arguments(self) -> dict[str, Any]:
+        """Bins and frame rate."""
+        rate = self.sample_rate / self.hop
+        return {"bins": self.stft.bins, "frame_rate": rate}
 
     @property
     def hop(self) -> int:
@@ -223,13 +276,3 @@ class SpectralEnhancer(nn.Module):
             self.apply(spectrum, mask), context.stft
         )
         return wav, decision
-
-    def report(self) -> CostReport:
-        """Cost of one frame, layer by layer; the STFT does not count.
-
-        Returns
-        -------
-        CostReport
-            The lobe's.
-        """
-        return self.lobe.report()

@@ -62,7 +62,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number.
+    """A finite number, or a list of some.
 
     Arguments
     ---------
@@ -70,13 +70,28 @@ class Number:
         Smallest value.
     high : float
         Largest value.
+    most : int, optional
+        Length of the longest list; a bare number by default.
+
+    Example
+    -------
+    >>> Number(0, 1, most=4).accepts([0.25, 1])
+    True
     """
 
     low: float
     high: float
+    most: int | None = None
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is allowed."""
+        if self.most is not None:
+            one = Number(self.low, self.high)
+            return (
+                isinstance(value, list | tuple)
+                and 0 < len(value) <= self.most
+                and all(map(one.accepts, value))
+            )
         return (
             type(value) in (int, float)
             and math.isfinite(value)
@@ -84,7 +99,10 @@ class Number:
         )
 
     def __str__(self) -> str:
-        return f"a number from {self.low:g} to {self.high:g}"
+        bounds = f"from {self.low:g} to {self.high:g}"
+        if self.most is not None:
+            return f"up to {self.most} numbers {bounds}"
+        return f"a number {bounds}"
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,18 @@ def make_card(config: ModelConfig, enhancer: nn.Module, text: str = "") -> str:
     Use: `speechbrain-dsn enhance noisy.wav -o clean.wav --model tiny`
     """
     report = enhancer.report()
-    cost = [report.macs_per_second(gate) / 1e6 for gate in (0.0, 0.5, 1.0)]
+    scale = report.frame_rate / 1e6
+    low, high = report.cost.closed * scale, report.cost.open * scale
     latency = (enhancer.delay + enhancer.hop) / config.sample_rate
     parameters = sum(p.numel() for p in enhancer.parameters())
     spread = (
-        "{:.0f} M MAC/s closed, {:.0f} half open, {:.0f} open".format(*cost)
-        if config.dynamic
-        else f"{cost[-1]:.0f} M MAC/s"
+        f"{low:.0f} M MAC/s closed, {(low + high) / 2:.0f} half open, "
+        f"{high:.0f} open"
+        if config.dynamic and not report.cost.one_hot
+        else f"{low:.0f} to {high:.0f} M MAC/s, by "
+        f"{len(report.cost.gated)} widths"
+        if report.cost.one_hot
+        else f"{high:.0f} M MAC/s"
     )
     rows = {
         "task": f"{config.kind} at {config.sample_rate} Hz, causal, latency "

@@ -23,7 +23,9 @@ from torch import nn
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
+from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
+from speechbrain_dsn.lobes.waveform import WaveformEnhancer
 from speechbrain_dsn.pretrained.arguments import (
     Flag,
     Number,
@@ -48,10 +50,16 @@ class Entry(NamedTuple):
         The class.
     arguments : mapping
         Its keyword arguments and what they accept.
+    front_end : str
+        What a lobe works in.
+    decides : bool
+        Whether a lobe chooses its gates.
     """
 
     build: type[nn.Module]
     arguments: Mapping[str, Whole | Number | Flag]
+    front_end: str = "spectral"
+    decides: bool = False
 
 
 _FTFNET = {
@@ -59,6 +67,17 @@ _FTFNET = {
     "groups": Whole(1, 64),
     "window": Whole(1, 1024),
 }
+_DEMUCS = {
+    "hidden": Whole(1, 256),
+    "depth": Whole(1, 8),
+    "kernel_size": Whole(2, 32),
+    "stride": Whole(2, 16),
+    "resample": Whole(2, 8),
+    "taps": Whole(16, 512),
+    "groups": Whole(1, 64),
+    "utilizations": Number(0.01, 1, most=16),
+}
+_CHOICE = {"temperature": Number(0.01, 100), "straight_through": Flag()}
 # The whole table: a name that is not here cannot be loaded. Bins and frame
 # rate of a lobe are not arguments, they follow from the front end.
 LOBES = MappingProxyType(
@@ -71,9 +90,22 @@ LOBES = MappingProxyType(
                 "static_groups": Whole(0, 64),
                 "policy_hidden": Whole(1, 1024),
                 "policy_memory": Flag(),
-                "temperature": Number(0.01, 100),
-                "straight_through": Flag(),
+                **_CHOICE,
             },
+            decides=True,
+        ),
+        "demucs": Entry(SlimmableDemucs, _DEMUCS, "waveform"),
+        "slim_demucs": Entry(
+            RoutedDemucs,
+            {
+                **_DEMUCS,
+                "router_channels": Whole(1, 1024),
+                "router_kernel": Whole(1, 4096),
+                "router_stride": Whole(1, 2048),
+                **_CHOICE,
+            },
+            "waveform",
+            decides=True,
         ),
     }
 )
@@ -88,6 +120,7 @@ FRONT_ENDS = MappingProxyType(
                 "strength": Number(0.1, 4),
             },
         ),
+        "waveform": Entry(WaveformEnhancer, {}, "waveform"),
     }
 )
 
@@ -138,7 +171,7 @@ class ModelConfig:
     Traceback (most recent call last):
         ...
     speechbrain_dsn.errors.InputError: unknown lobe 'os.system', expected one
-    of ftfnet, dynamic_ftfnet
+    of ftfnet, dynamic_ftfnet, demucs, slim_demucs
     """
 
     name: str
@@ -178,6 +211,10 @@ class ModelConfig:
             ),
         ):
             check_arguments(owner, arguments, entry.arguments)
+        if self.front_end != (wanted := LOBES[self.lobe].front_end):
+            raise InputError(
+                f"front_end is {self.front_end!r}, {self.lobe} needs {wanted!r}"
+            )
         if not SAMPLE_RATE.accepts(self.sample_rate):
             raise InputError(
                 f"sample_rate is {self.sample_rate!r}, expected {SAMPLE_RATE}"
@@ -206,7 +243,7 @@ class ModelConfig:
     @property
     def dynamic(self) -> bool:
         """Whether the lobe decides."""
-        return "policy_hidden" in LOBES[self.lobe].arguments
+        return LOBES[self.lobe].decides
 
     def build(self) -> nn.Module:
         """The network with random weights, in eval mode.
@@ -230,12 +267,9 @@ class ModelConfig:
                 frame = front_end(
                     nn.Identity(), self.sample_rate, **self.front_end_arguments
                 )
-                lobe = LOBES[self.lobe].build(
-                    bins=frame.stft.bins,
-                    frame_rate=self.sample_rate / frame.hop,
-                    **self.lobe_arguments,
+                frame.lobe = LOBES[self.lobe].build(
+                    **frame.lobe_arguments, **self.lobe_arguments
                 )
-                frame.lobe = lobe
         except (ValueError, ArithmeticError, RuntimeError) as error:
             line = " ".join(str(error).split())
             raise InputError(

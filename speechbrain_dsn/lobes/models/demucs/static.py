@@ -115,6 +115,12 @@ class SlimmableDemucs(nn.Module):
                 f"{depth} layers of stride {stride} do not fit a resampling "
                 f"by {resample}"
             )
+        if stride**depth > 2**16 or hidden * 2 ** (depth - 1) > 2**12:
+            raise ValueError(
+                f"a frame of {stride**depth} samples after resampling and a "
+                f"bottleneck of {hidden * 2 ** (depth - 1)} channels, expected "
+                "at most 65536 and 4096"
+            )
         self.hop, self.delay = stride**depth // resample, taps
         self.frame_rate, self.stride = sample_rate / self.hop, stride
         sizes = [1, *(hidden * 2**layer for layer in range(depth))]
