@@ -24,7 +24,8 @@ from speechbrain_dsn.training.enhancement import run_enhancement
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 FOLDERS = RECIPES / "Folders/enhance"
 VOICEBANK = RECIPES / "Voicebank/enhance/dynamic"
-NAMES = ("ftfnet", "dsn", "mgt_dsn")
+STATIC = ("ftfnet", "demucs")
+NAMES = (*STATIC, "dsn", "mgt_dsn", "slim_demucs")
 YAMLS = [
     folder / f"hparams/{name}.yaml"
     for folder in (FOLDERS, VOICEBANK)
@@ -77,7 +78,7 @@ def test_yaml_has_what_training_reads(path):
     read = re.findall(r'hparams(?:\.|\[")(\w+)', SOURCES)
     made = {"first_epoch", "metric_scale"}  # by the run itself
     wanted = set(read) - made - {"setdefault"}
-    if path.stem == "ftfnet":
+    if path.stem in STATIC:
         gate = ("gate_", "default_budget")
         wanted = {key for key in wanted if not key.startswith(gate)}
     if path.stem != "mgt_dsn":
@@ -104,7 +105,7 @@ def test_what_defines_a_net_is_the_same_on_every_corpus(name):
 def test_yaml_loads(path, tmp_path):
     hparams = load(path, tmp_path / "no_data", tmp_path)
     assert hparams["epoch_counter"].limit == hparams["plan"].epochs
-    assert hparams["enhancer"].dynamic == (path.stem != "ftfnet")
+    assert hparams["enhancer"].dynamic == (path.stem not in STATIC)
     with pytest.raises(InputError, match="no_data"):
         hparams["data"].prepare()
 
@@ -206,6 +207,32 @@ def test_static_net_then_gates_from_its_weights(folder, tmp_path):
     _, closed, opened = results(dynamic)
     assert closed["activation"] == 0 and opened["activation"] == 1
     assert closed["macs_per_second"] < 0.5 * opened["macs_per_second"]
+
+
+def test_router_over_widths(folder, tmp_path):
+    """Widths at random, the router alone, both; and a folder per width."""
+    out, sizes = tmp_path / "out", {"hidden": 8, "router_channels": 8}
+    path = FOLDERS / "hparams/slim_demucs.yaml"
+    stages = {"random": 1, "alone": 1, "policy": 1}
+    lrs = {"lr": 1e-4, "policy_lr": 1e-4, "snapshot_epoch": 2}
+    sizes |= {"scored_clips": 4, "test_budgets": [0.0, 1.0]}
+    run(path, folder, out, plan=stages, **sizes, **lrs)
+    assert gates(out) == [("1", "random"), ("2", "policy"), ("3", "policy")]
+    log = (out / "train_log.txt").read_text("utf-8")
+    assert "use_0.125" in log and "hard_usage" in log
+    _, narrow, wide = results(out)
+    assert narrow["activation"] == 0.125 and wide["activation"] == 1
+    assert narrow["macs_per_second"] < 0.6 * wide["macs_per_second"]
+    routed, wav = load_model(out / "model"), torch.randn(1, 4000) / 10
+    for level, width in enumerate((0.125, 0.25, 0.5, 1)):
+        cut = load_model(out / f"model-{width:g}")
+        gate = torch.eye(4)[level].expand(1, cut.enhancer.frames(4000), 4)
+        same, _ = routed.enhancer(wav, gate=gate)
+        torch.testing.assert_close(cut.enhancer(wav)[0], same)
+    joint = {"random": 1, "alone": 0, "policy": 1}
+    start = {"warm_start": str(out / "epoch2.safetensors"), "warm_epochs": 1}
+    run(path, folder, tmp_path / "joint", plan=joint, **start, **sizes)
+    assert gates(tmp_path / "joint") == [("2", "policy")]
 
 
 class Killed(Exception):

@@ -12,21 +12,25 @@ from speechbrain_dsn.losses.complexity import (
     unit_spread,
 )
 from speechbrain_dsn.losses.perceptual import PerceptualDisturbance
+from speechbrain_dsn.losses.routing import RoutingPrice, load_balance
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
 from speechbrain_dsn.losses.term import Term
-from speechbrain_dsn.losses.waveform import negative_si_sdr
+from speechbrain_dsn.losses.waveform import negative_si_sdr, relative_error
 from speechbrain_dsn.losses.wrapper import ComplexityRegularized, gate_price
 
 __all__ = [
     "ComplexityRegularized",
     "MultiResolutionCompressedLoss",
     "PerceptualDisturbance",
+    "RoutingPrice",
     "Term",
     "budget_hinge",
     "budget_pull",
     "gate_price",
+    "load_balance",
     "metric_target",
     "negative_si_sdr",
+    "relative_error",
     "threshold_shift",
     "unit_spread",
 ]

@@ -9,6 +9,39 @@ from __future__ import annotations
 from torch import Tensor
 
 
+def relative_error(
+    estimate: Tensor, target: Tensor, eps: float = 1e-4
+) -> Tensor:
+    """Mean absolute error over the level of the target.
+
+    The L1 loss of DEMUCS, divided so that loud items do not outweigh quiet
+    ones (ours).
+
+    Arguments
+    ---------
+    estimate : Tensor
+        ``[B, samples]``.
+    target : Tensor
+        ``[B, samples]``.
+    eps : float
+        Floor of the level.
+
+    Returns
+    -------
+    Tensor
+        ``[B]``.
+
+    Example
+    -------
+    >>> import torch
+    >>> x = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
+    >>> round(relative_error(0.5 * x, x).item(), 3)
+    0.5
+    """
+    level = target.square().mean(1).sqrt() + eps
+    return (estimate - target).abs().mean(1) / level
+
+
 def negative_si_sdr(
     estimate: Tensor, target: Tensor, eps: float = 1e-8
 ) -> Tensor:

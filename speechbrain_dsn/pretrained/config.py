@@ -54,12 +54,15 @@ class Entry(NamedTuple):
         What a lobe works in.
     decides : bool
         Whether a lobe chooses its gates.
+    static : str, optional
+        The lobe that one of its widths is, cut out.
     """
 
     build: type[nn.Module]
     arguments: Mapping[str, Whole | Number | Flag]
     front_end: str = "spectral"
     decides: bool = False
+    static: str | None = None
 
 
 _FTFNET = {
@@ -106,6 +109,7 @@ LOBES = MappingProxyType(
             },
             "waveform",
             decides=True,
+            static="demucs",
         ),
     }
 )

@@ -17,9 +17,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from speechbrain_dsn.cost import Decision, MacCount
+from speechbrain_dsn.cost import (
+    Decision,
+    MacCount,
+    activation,
+    gates_at,
+)
 from speechbrain_dsn.dataio.mixing import Batch
-from speechbrain_dsn.gating import random_gate
+from speechbrain_dsn.gating import decided, random_gate
 from speechbrain_dsn.losses import (
     gate_price,
     metric_target,
@@ -37,7 +42,8 @@ class DynamicBrain(sb.Brain):
     ``signal_losses`` (names to :class:`Term`), ``batches_per_epoch``, ``lr``, ``policy_lr``, ``snapshot_epoch``,
     ``checkpoints_to_keep``, ``epoch_counter``, ``train_logger``,
     ``output_folder``, and for a net that decides the complexity loss:
-    ``gate_weight``, ``gate_loss`` (``rank``, ``pull`` or ``hinge``),
+    ``gate_weight``, ``gate_loss`` (``rank``, ``pull``, ``hinge``, or a
+    callable such as :class:`~speechbrain_dsn.losses.RoutingPrice`),
     ``gate_target`` (a ratio, or ``metric``), ``metric_scale``,
     ``gate_noise``.
     """
@@ -59,7 +65,8 @@ class DynamicBrain(sb.Brain):
         """Notes where in the plan this epoch lies, and clears statistics."""
         self.epoch = epoch
         if stage == sb.Stage.TRAIN:
-            self.gates = self.hparams.plan.stage(epoch).gates
+            self.part = self.hparams.plan.stage(epoch)
+            self.gates = self.part.gates
             self.sums: dict[str, float] = {}
         elif stage == sb.Stage.VALID:
             self.validation = Validation(self.cost)
@@ -82,6 +89,8 @@ class DynamicBrain(sb.Brain):
             peak = getattr(
                 self.hparams, "policy_lr" if name == "policy" else "lr"
             )
+            if self.part.alone and name != "policy":
+                peak = 0.0
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
 
@@ -111,13 +120,16 @@ class DynamicBrain(sb.Brain):
             if self.hparams.gate_loss == "rank":
                 decide["share"] = self._target(batch)
             return decide
-        shape = len(noisy), self.enhancer.stft.frames(noisy.size(1))
+        shape = len(noisy), self.enhancer.frames(noisy.size(1))
+        cost = self.cost
         if self.gates == "open":
-            return {"gate": torch.ones(shape, device=self.device)}
-        generator = torch.Generator().manual_seed(
-            self.hparams.seed + 1_000_003 * self.optimizer_step
-        )
-        return {"gate": random_gate(*shape, generator).to(self.device)}
+            gate = torch.ones(shape)
+        else:
+            generator = torch.Generator().manual_seed(
+                self.hparams.seed + 1_000_003 * self.optimizer_step
+            )
+            gate = random_gate(*shape, generator, levels=cost.levels)
+        return {"gate": gates_at(cost, gate).to(self.device)}
 
     def compute_objectives(
         self,
@@ -164,14 +176,17 @@ class DynamicBrain(sb.Brain):
 
     def _gate_loss(self, decision: Decision, batch: Batch) -> Tensor:
         """What the policy pays, and what its use is."""
-        price = gate_price(
-            decision, self._target(batch), self.hparams.gate_loss
-        )
+        kind, cost = self.hparams.gate_loss, self.cost
+        target = self._target(batch)
+        if callable(kind):
+            price = kind(decision, cost, target)
+        else:
+            price = gate_price(decision, target, kind)
         loss = self.hparams.gate_weight * price.mean()
         # What the same logits would open without noise.
-        hard = replace(decision, values=(decision.logits > 0).float())
-        self._note("usage", decision.usage().mean())
-        self._note("hard_usage", hard.usage().mean())
+        hard = replace(decision, values=decided(decision.logits, cost))
+        self._note("usage", activation(decision, cost).mean())
+        self._note("hard_usage", activation(hard, cost).mean())
         self._note("gate", loss)
         return loss
 

@@ -36,6 +36,7 @@ from speechbrain_dsn.plots import (
 )
 from speechbrain_dsn.pretrained import LoadedModel, load_model, save_model
 from speechbrain_dsn.pretrained.card import make_card
+from speechbrain_dsn.pretrained.config import LOBES
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,11 @@ def calibrate(enhancer: nn.Module, valid: Dataset) -> Calibration:
     logits = []
     for index in range(len(valid)):
         _, decision = enhancer(valid[index].noisy)
-        logits.append(decision.logits[decision.mask().bool()])
-    return Calibration.from_logits(torch.cat(logits).numpy())
+        logits.append(decision.logits[decision.mask().bool().squeeze(-1)])
+    rows, cost = torch.cat(logits).numpy(), enhancer.report().cost
+    if cost.one_hot:
+        return Calibration.from_logits(rows, levels=cost.levels)
+    return Calibration.from_logits(rows[:, 0])
 
 
 @torch.inference_mode()
@@ -163,10 +167,55 @@ def write_results(
         overwrite=True,
     )
     model, out = load_model(folder), Path(hparams["output_folder"])
+    save_widths(model, folder)
     rows = measure(model, test, hparams["test_metrics"], budgets, hparams)
     write_table(rows, out)
     draw(model, rows, test[0], out)
     return rows
+
+
+def save_widths(model: LoadedModel, folder: Path) -> list[Path]:
+    """Cuts a net with a router into static ones, a folder for each width.
+
+    Without the router, they show what the choice is worth.
+
+    Arguments
+    ---------
+    model : LoadedModel
+        Nothing happens unless it chooses among widths.
+    folder : Path
+        The model's own; theirs get its name and the utilization factor.
+
+    Returns
+    -------
+    list of Path
+        Model folders.
+    """
+    lobe, config = model.enhancer.lobe, model.config
+    name = LOBES[config.lobe].static
+    if name is None:
+        return []
+    arguments = {
+        key: value
+        for key, value in config.lobe_arguments.items()
+        if key in LOBES[name].arguments
+    }
+    written = []
+    for level, width in enumerate(lobe.utilizations):
+        static = replace(
+            config,
+            name=f"{config.name}-{width:g}",
+            lobe=name,
+            lobe_arguments={**arguments, "utilizations": [width]},
+            calibration=None,
+            default_budget=None,
+        )
+        cut = static.build()
+        cut.lobe.load_state_dict(lobe.slice_to(level).state_dict())
+        place = folder.with_name(f"{folder.name}-{width:g}")
+        card = make_card(static, cut)
+        written.append(save_model(place, cut, static, card, overwrite=True))
+    return written
 
 
 def measure(
@@ -263,6 +312,7 @@ def draw(
         ovrl = [file.noisy["dnsmos_ovrl"].value for file in files]
         plot_usage(use, ovrl, folder / "usage_ovrl.png", "input OVRL")
     noisy, _ = pair.load(model.config.sample_rate)
+    cost = model.enhancer.report().cost
     with torch.inference_mode():
         wav, decision = model.enhancer(
             torch.from_numpy(noisy)[None], **model.decide()
@@ -270,7 +320,7 @@ def draw(
     plot_gates(
         noisy,
         wav[0].numpy(),
-        decision.values[0].numpy(),
+        (decision.values[0] @ torch.tensor(cost.shares)).numpy(),
         model.config.sample_rate,
         folder / "gates.png",
         decision.frame_rate,

@@ -25,10 +25,13 @@ class Stage:
         looking; ``policy``: the policy decides.
     epochs : int
         Length.
+    alone : bool
+        Whether only the policy learns.
     """
 
     gates: str
     epochs: int
+    alone: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what no brain could run."""
@@ -53,6 +56,8 @@ class StagePlan:
         Epochs with all gates open.
     random : int
         Epochs with random gates.
+    alone : int
+        Epochs in which the policy decides and nothing else learns.
     policy : int
         Epochs in which the policy decides.
     decay_epochs : int
@@ -76,6 +81,7 @@ class StagePlan:
         open: int = 0,
         random: int = 0,
         policy: int = 0,
+        alone: int = 0,
         decay_epochs: int = 1,
         warmup_steps: int = 0,
         final: float = 0.01,
@@ -83,6 +89,7 @@ class StagePlan:
         self.stages = [
             Stage("open", open),
             Stage("random", random),
+            Stage("policy", alone, alone=True),
             Stage("policy", policy),
         ]
         self.decay_epochs = decay_epochs

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechbrain_dsn.cost import Decision, MacCount, MacMeter
+from speechbrain_dsn.cost import Decision, MacCount, MacMeter, gates_at
 from speechbrain_dsn.dataio.mixing import Batch
 from speechbrain_dsn.metrics import METRICS, spearman
 
@@ -67,6 +67,7 @@ class Validation:
         frames = decision.values.size(1)
         for name, value in (("open", 1.0), ("closed", 0.0)):
             gate = torch.full((len(noisy), frames), value)
+            gate = gates_at(self.meter.cost, gate)
             fixed, _ = enhancer(noisy, gate=gate.to(noisy))
             self._score("si_sdr", batch, fixed, f"si_sdr_{name}")
 
@@ -94,6 +95,10 @@ class Validation:
             return result
         use = [item["activation"] for item in items]
         result["activation"] = self.meter.activation
+        cost = self.meter.cost
+        if cost.one_hot:  # shares of the widths: a router may collapse
+            for level, share in zip(cost.levels, self.meter.usage, strict=True):
+                result[f"use_{level:g}"] = share
         result["m_macs"] = self.meter.macs_per_second / 1e6
         result["rho_snr"] = spearman(use, self.snr).value
         if self.ovrl:

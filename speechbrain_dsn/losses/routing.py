@@ -1,0 +1,98 @@
+"""What a router pays.
+
+Slimmable DEMUCS (arXiv 2507.04879) adds ``beta L_Eff + gamma L_Bal`` to its
+signal loss. The formulas are ours: the paper says what the terms are for.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from speechbrain_dsn.cost import Decision, MacCount, activation
+from speechbrain_dsn.losses.complexity import budget_pull
+
+
+def load_balance(usage: Tensor) -> Tensor:
+    """How far a router is from using all widths alike.
+
+    ``1 - H(p) / log J`` for the shares ``p`` of the ``J`` widths: 0 where all
+    are used alike, 1 where only one is.
+
+    Arguments
+    ---------
+    usage : Tensor
+        Share of each width ``[J]``, with a sum of 1.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+
+    Example
+    -------
+    >>> import torch
+    >>> round(load_balance(torch.tensor([0.5, 0.5, 0.0, 0.0])).item(), 3)
+    0.5
+    """
+    share = usage.clamp_min(1e-6)
+    return 1 + (share * share.log()).sum() / math.log(len(usage))
+
+
+class RoutingPrice:
+    """The two terms of a router, over a whole batch.
+
+    ``efficiency (u - target)^2 + balance L_Bal``, with the mean activation
+    ``u`` and the mean shares of the widths over all frames of the batch: a
+    single clip may use more than another.
+
+    Arguments
+    ---------
+    efficiency : float
+        The paper's beta, 1.
+    balance : float
+        The paper's gamma, 0.1. Without it a router ends with two widths.
+
+    Example
+    -------
+    >>> import torch
+    >>> cost = MacCount(0, (25, 100), one_hot=True)
+    >>> chosen = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    >>> decision = Decision(chosen, 62.5)
+    >>> price = RoutingPrice()(decision, cost, torch.tensor([0.5]))
+    >>> round(price.item(), 4)
+    0.0156
+    """
+
+    def __init__(self, efficiency: float = 1.0, balance: float = 0.1) -> None:
+        self.efficiency, self.balance = efficiency, balance
+
+    def __call__(
+        self, decision: Decision, cost: MacCount, target: Tensor
+    ) -> Tensor:
+        """What these choices cost.
+
+        Arguments
+        ---------
+        decision : Decision
+            ``[B, T, J]``, with gradient.
+        cost : MacCount
+            One frame of the network.
+        target : Tensor
+            Wanted mean activation of each item ``[B]``.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
+        frames = decision.mask().sum((1, 2))
+        weight = frames / frames.sum().clamp_min(1)
+        used = (activation(decision, cost) * weight).sum()
+        shares = (decision.usage() * weight.unsqueeze(1)).sum(0)
+        pull = budget_pull(used, (target * weight).sum())
+        return self.efficiency * pull + self.balance * load_balance(shares)
