@@ -398,3 +398,18 @@ def test_a_missing_file_stays_in_a_batch_but_not_alone(tmp_path):
     for nothing in ([tmp_path / "b.wav"], [tmp_path / "*.mp3"], []):
         with pytest.raises(InputError, match="found none"):
             collect_audio(nothing)
+
+
+@pytest.mark.parametrize("shape", [(900,), (900, 2)])
+@pytest.mark.parametrize("rates", [(48000, 16000), (16000, 16000)])
+def test_a_resampler_goes_on_from_a_saved_state(shape, rates):
+    signal = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    one, other = Resampler(*rates), Resampler(*rates)
+    other.load(one.arrays())  # before the first sample too
+    before = one.process(signal[:500])
+    other.load(one.arrays())
+    rest = one.process(signal[500:]), one.flush()
+    again = other.process(signal[500:]), other.flush()
+    assert np.array_equal(np.concatenate(rest), np.concatenate(again))
+    whole = np.concatenate([before, *rest])
+    np.testing.assert_allclose(whole, resample(signal, *rates), atol=1e-6)

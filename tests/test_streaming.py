@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from speechbrain_dsn.dataio.audio import resample
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
-from speechbrain_dsn.inference import streaming
+from speechbrain_dsn.inference import backends
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.inference.session import TorchSession
 from speechbrain_dsn.inference.streaming import (
@@ -364,6 +364,6 @@ def test_from_pretrained(models, tmp_path, monkeypatch):
         load(folder, backend="tf")
     with pytest.raises(InputError, match="torch"):
         load(file, backend="torch")
-    monkeypatch.setattr(streaming, "onnx_available", lambda: False)
+    monkeypatch.setattr(backends, "onnx_available", lambda: False)
     with pytest.warns(UserWarning, match="onnxruntime is missing"):
         assert load(folder).session.backend == "torch"

@@ -113,6 +113,8 @@ class Resampler:
                 f"chunk of shape {chunk.shape} in a stream of "
                 f"{len(self._tail)} channel(s): expected the same layout"
             )
+        if self.source_rate == self.target_rate:
+            return chunk
         return self._advance(samples)
 
     def flush(self) -> np.ndarray:
@@ -130,6 +132,28 @@ class Resampler:
         rest = self._advance(silence)
         self.reset()
         return rest
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """A copy of the state by name, fit for ``numpy.savez``."""
+        started = self._tail is not None
+        tail = self._tail.copy() if started else np.zeros((1, 0), np.float32)
+        numbers = [started, len(self._shape), self._consumed, self._produced]
+        return {"numbers": np.array(numbers), "tail": tail}
+
+    def load(self, arrays: dict[str, np.ndarray]) -> None:
+        """Go on from a state.
+
+        Arguments
+        ---------
+        arrays : dict
+            What `arrays` of a resampler between the same rates gave.
+        """
+        started, axes, self._consumed, self._produced = (
+            int(number) for number in arrays["numbers"]
+        )
+        tail = arrays["tail"].copy()
+        self._shape = (len(tail),) * axes
+        self._tail = tail if started else None
 
     def _advance(self, samples: np.ndarray) -> np.ndarray:
         """Append ``samples [C, n]`` and compute every output they complete.

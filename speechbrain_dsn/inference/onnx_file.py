@@ -1,0 +1,128 @@
+"""What is refused before onnxruntime sees it, and what a file says of itself.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.gating import Calibration
+from speechbrain_dsn.inference.session import StreamInfo
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["read_metadata", "stream_info"]
+
+DOMAINS = {"", "ai.onnx", "com.microsoft"}
+
+
+def read_metadata(data: bytes, origin: str) -> dict[str, Any]:
+    """Metadata of a model that reads no other file and runs no other code.
+
+    Arguments
+    ---------
+    data : bytes
+        Of a file.
+    origin : str
+        Where it comes from, for messages.
+
+    Returns
+    -------
+    dict
+        What `speechbrain_dsn.export.onnx.build_step` wrote.
+
+    Raises
+    ------
+    InputError
+        If it is no such model, or of another version.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from speechbrain_dsn.export.onnx import STEP_VERSION
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise InputError(f"{origin}: not an ONNX model") from error
+    for graph in _graphs(model.graph):
+        tensors = [*graph.initializer]
+        for node in graph.node:
+            tensors += [x.t for x in node.attribute if x.HasField("t")]
+            if node.domain not in DOMAINS:
+                raise InputError(
+                    f"{origin}: operator of domain {node.domain!r}, expected "
+                    "those of ONNX and onnxruntime"
+                )
+        if any(x.data_location == onnx.TensorProto.EXTERNAL for x in tensors):
+            raise InputError(
+                f"{origin}: weights lie in another file, expected all in one"
+            )
+    try:
+        metadata = {p.key: json.loads(p.value) for p in model.metadata_props}
+        version = metadata["step_version"]
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{origin}: no metadata of a stream, expected a file that "
+            "`speechbrain-dsn export` wrote"
+        ) from error
+    if version != STEP_VERSION:
+        raise InputError(
+            f"{origin}: written as version {version}, this speechbrain_dsn "
+            f"runs version {STEP_VERSION}: export the model again"
+        )
+    return metadata
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph and the branches in it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+
+
+def stream_info(metadata: dict[str, Any]) -> StreamInfo:
+    """What a stream has to know of the model.
+
+    Arguments
+    ---------
+    metadata : dict
+        Of `read_metadata`.
+
+    Returns
+    -------
+    StreamInfo
+        The same facts, checked.
+
+    Raises
+    ------
+    InputError
+        If one is not what it has to be.
+    """
+    for name in ("sample_rate", "hop", "delay", "gates"):
+        if not isinstance(metadata[name], int) or metadata[name] < 0:
+            raise InputError(
+                f"{name} is {metadata[name]!r}, expected an integer"
+            )
+    table = metadata["calibration"]
+    return StreamInfo(
+        name=metadata["name"],
+        sample_rate=metadata["sample_rate"],
+        hop=metadata["hop"],
+        delay=metadata["delay"],
+        frame_rate=metadata["frame_rate"],
+        dynamic=metadata["gates"] > 0,
+        cost=MacCount(metadata["macs_fixed"], tuple(metadata["macs_gated"])),
+        calibration=table
+        and Calibration(tuple(table["budgets"]), tuple(table["biases"])),
+        default_budget=metadata["default_budget"],
+    )
