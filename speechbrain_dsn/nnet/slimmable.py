@@ -399,10 +399,11 @@ class SlimmableDecoder(_SlimmableBlock):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws weights that keep the level of a signal, as the encoder's."""
+        """Draws weights that keep the level of a signal, as the encoder's;
+        the last block of a net begins near silence."""
         draw_weights(self.first, self.in_channels, 2.0)
         reads = self.widths[-1] * self.kernel_size // self.stride
-        gain = 2**0.5 if self.activation else 1.0
+        gain = 2**0.5 if self.activation else 0.1
         draw_weights(self.second, reads, gain)
         nn.init.zeros_(self.first_bias)
         nn.init.zeros_(self.second_bias)
@@ -421,7 +422,8 @@ class SlimmableDecoder(_SlimmableBlock):
         late = y[:, :, steps:] - self.second_bias
         late = torch.cat([context.past.unsqueeze(1), late], 1)
         context.past = late[:, -1].clone()
-        y = y[:, :, :steps] + F.pad(late[:, :-1], (0, 0, 0, steps - self._halo))
+        y[:, :, : self._halo] += late[:, :-1]
+        y = y[:, :, :steps]
         return y.relu_() if self.activation else y
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
@@ -446,7 +448,7 @@ class SlimmableDecoder(_SlimmableBlock):
             inner, self.second, self.second_bias, self.stride
         )
         y = self._overlap_add(y.unsqueeze(1), self._fresh(x))
-        return y.view(*x.shape[:2], -1, self.out_channels)
+        return y.reshape(*x.shape[:2], -1, self.out_channels)
 
     def branch(self, x: Tensor, level: int) -> Tensor:
         """Runs one width, up to the overlap.
@@ -501,7 +503,7 @@ class SlimmableDecoder(_SlimmableBlock):
         else:
             y = bucketed(self.branch, x, level, self.out_channels)
         y = self._overlap_add(y, context)
-        return y.view(*x.shape[:2], -1, self.out_channels)
+        return y.reshape(*x.shape[:2], -1, self.out_channels)
 
     def macs(self, steps: int) -> MacCount:
         """Cost of one frame.
