@@ -45,7 +45,9 @@ class DynamicBrain(sb.Brain):
     ``gate_weight``, ``gate_loss`` (``rank``, ``pull``, ``hinge``, or a
     callable such as :class:`~speechbrain_dsn.losses.RoutingPrice`),
     ``gate_target`` (a ratio, or ``metric``), ``metric_scale``,
-    ``gate_noise``.
+    ``gate_noise``. With a ``teacher_net``, an enhancer, also
+    ``teacher_weight``: the share of the signal loss that it sets the target
+    of.
     """
 
     def init_optimizers(self) -> None:
@@ -140,10 +142,15 @@ class DynamicBrain(sb.Brain):
         """Signal loss, plus the price of the gates that the policy opened."""
         estimate, decision = predictions
         clean = batch.clean.to(self.device)
-        loss = self._signal_loss(estimate, clean, stage)
+        terms = self._signal_losses(estimate, clean)
         if stage != sb.Stage.TRAIN:
             self.validation.add(self.enhancer, batch, estimate, decision)
-            return loss
+            return self._sum(terms)
+        for name, value in terms.items():
+            self._note(name, value)
+        loss = self._sum(terms)
+        if getattr(self.hparams, "teacher_net", None) is not None:
+            loss = self._taught(loss, estimate, batch)
         if decision is not None and self.gates == "policy":
             loss = loss + self._gate_loss(decision, batch)
         elif decision is not None and self.distributed_launch:
@@ -151,18 +158,30 @@ class DynamicBrain(sb.Brain):
             loss = loss + 0 * decision.logits.sum()
         return loss
 
-    def _signal_loss(
-        self, estimate: Tensor, clean: Tensor, stage: sb.Stage
-    ) -> Tensor:
-        """Weighted sum of the terms that have joined by now."""
-        total = estimate.new_zeros(())
-        for name, term in self.hparams.signal_losses.items():
-            if term.joins(self.epoch):
-                value = term.loss(estimate, clean).mean()
-                total = total + term.weight * value
-                if stage == sb.Stage.TRAIN:
-                    self._note(name, value)
-        return total
+    def _signal_losses(
+        self, estimate: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
+        """Value of each term that has joined by now."""
+        return {
+            name: term.loss(estimate, target).mean()
+            for name, term in self.hparams.signal_losses.items()
+            if term.joins(self.epoch)
+        }
+
+    def _sum(self, terms: dict[str, Tensor]) -> Tensor:
+        """Weighted."""
+        losses = self.hparams.signal_losses
+        return sum(losses[name].weight * terms[name] for name in terms)
+
+    def _taught(self, loss: Tensor, estimate: Tensor, batch: Batch) -> Tensor:
+        """Part of the loss against the output of a teacher instead of the
+        clean signal: what it could not clean, its student need not."""
+        with torch.no_grad():
+            wanted, _ = self.hparams.teacher_net(batch.noisy.to(self.device))
+        taught = self._sum(self._signal_losses(estimate, wanted))
+        self._note("taught", taught)
+        share = self.hparams.teacher_weight
+        return (1 - share) * loss + share * taught
 
     def _target(self, batch: Batch) -> Tensor:
         """Wanted mean gate of each item ``[B]``."""

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from speechbrain.utils.distributed import run_on_main
 
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.results import write_results
 
@@ -44,6 +45,8 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
         warm_start(hparams["enhancer"], hparams["warm_start"])
         hparams["first_epoch"] += hparams["warm_epochs"]
         counter.current = hparams["warm_epochs"]
+    if hparams["teacher"]:
+        hparams["teacher_net"] = load_model(hparams["teacher"]).enhancer.eval()
     brain = DynamicBrain(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],
@@ -51,6 +54,8 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
+    if hparams["teacher"]:
+        hparams["teacher_net"].to(brain.device)
     valid = data.valid()
     brain.fit(
         counter,
