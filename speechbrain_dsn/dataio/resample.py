@@ -24,6 +24,7 @@ __all__ = ["Resampler", "resample"]
 STOP_BAND_DB = 90.0
 ROLL_OFF = 0.9  # pass band edge over the lower Nyquist frequency
 BLOCK = 1024  # output samples per product: the gathered taps stay in cache
+FEW_PHASES, TILE = 8, 32  # rates of small ratio go by tiles of outputs
 
 
 class Resampler:
@@ -33,7 +34,7 @@ class Resampler:
     equals `resample` of what went in, put together. The state is the last
     samples that a coming output still needs (bounded by the filter length)
     and two counters. Channels are resampled each on its own. The filter is
-    finite, so NaN in one chunk is gone half a filter later.
+    finite, so NaN in one chunk is gone half a filter and a tile later.
 
     Arguments
     ---------
@@ -66,6 +67,9 @@ class Resampler:
         self._down = int(source_rate // common)
         self._filters = _polyphase_filters(self._up, self._down)
         self._half = self._filters.shape[1] // 2
+        self._tile = None
+        if self._up <= FEW_PHASES:
+            self._tile = _tile_matrix(self._filters, self._up, self._down)
         self.reset()
 
     @property
@@ -166,20 +170,56 @@ class Resampler:
         self._consumed += samples.shape[1]
         ready = max(0, self._consumed - self._half)
         end = -(-ready * self._up // self._down)
+        if end == self._produced:
+            output = np.empty((0, len(buffer)), np.float32)
+        elif self._tile is None:
+            output = self._gathered(buffer, first, end)
+        else:
+            output = self._tiled(buffer, first, end)
+        self._produced = end
+        # A tile begins where an output falls on an input sample.
+        oldest = end // self._up * self._down - self._half
+        self._tail = buffer[:, oldest - first :].copy()
+        return output.reshape(-1, *self._shape)
+
+    def _gathered(self, buffer: np.ndarray, first: int, end: int) -> np.ndarray:
+        """Each output from a copy of the samples that it needs."""
         output = np.empty((end - self._produced, len(buffer)), np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(
+            buffer, self._filters.shape[1], axis=1
+        )
         for start in range(self._produced, end, BLOCK):
             index = np.arange(start, min(start + BLOCK, end))
             base, phase = np.divmod(index * self._down, self._up)
-            taps = np.lib.stride_tricks.sliding_window_view(
-                buffer, self._filters.shape[1], axis=1
-            )[:, base - self._half - first]
             output[index - self._produced] = np.einsum(
-                "cnt,nt->nc", taps, self._filters[phase]
+                "cnt,nt->nc",
+                windows[:, base - self._half - first],
+                self._filters[phase],
             )
-        self._produced = end
-        oldest = end * self._down // self._up - self._half
-        self._tail = buffer[:, oldest - first :].copy()
-        return output.reshape(-1, *self._shape)
+        return output
+
+    def _tiled(self, buffer: np.ndarray, first: int, end: int) -> np.ndarray:
+        """Neighbouring outputs in one matrix product: of the samples that
+        they need most are the same."""
+        width, size = self._tile.shape
+        turn = self._produced // self._up
+        count = -(-(end - turn * self._up) // size)
+        start = turn * self._down - self._half - first
+        step = size // self._up * self._down
+        missing = start + (count - 1) * step + width - buffer.shape[1]
+        silence = np.zeros((len(buffer), max(0, missing)), np.float32)
+        buffer = np.concatenate((buffer, silence), axis=1)
+        channel, sample = buffer.strides
+        tiles = np.ndarray(
+            (len(buffer), count, width),
+            np.float32,
+            buffer,
+            start * sample,
+            (channel, step * sample, sample),
+        )
+        output = (tiles @ self._tile).reshape(len(buffer), -1)
+        skip = self._produced - turn * self._up
+        return output[:, skip : skip + end - self._produced].T
 
 
 def resample(
@@ -228,3 +268,16 @@ def _polyphase_filters(up: int, down: int) -> np.ndarray:
     # Every phase passes DC exactly, so silence with an offset has no ripple.
     filters /= filters.sum(axis=1, keepdims=True)
     return filters.astype(np.float32)
+
+
+def _tile_matrix(filters: np.ndarray, up: int, down: int) -> np.ndarray:
+    """From the input samples around a tile to its outputs ``[inputs,
+    outputs]``; the first output lies on the input sample ``half``."""
+    size = up * -(-TILE // up)
+    base, phase = np.divmod(np.arange(size) * down, up)
+    taps = filters.shape[1]
+    matrix = np.zeros((base[-1] + taps, size), np.float32)
+    for output in range(size):
+        begin = base[output]
+        matrix[begin : begin + taps, output] = filters[phase[output]]
+    return matrix
