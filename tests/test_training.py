@@ -7,12 +7,17 @@ import sys
 import textwrap
 
 import pytest
+import speechbrain as sb
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbrain_dsn.dataio.mixing import Batch
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
+from speechbrain_dsn.lobes.models.ftfnet import FTFNet
+from speechbrain_dsn.losses import MultiResolutionCompressedLoss, Term
+from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.checkpointer import SafeCheckpointer
 from speechbrain_dsn.training.data import TrainingClips
 from speechbrain_dsn.training.stages import Stage, StagePlan
@@ -177,3 +182,26 @@ def test_kill_while_saving_leaves_the_checkpoint_before(
     checkpointer.recover_if_possible()
     for layer in layers.values():
         assert layer.weight.unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_teacher_sets_its_share_of_the_target(share):
+    """Its own output is worth nothing more to a student that gives it."""
+    torch.manual_seed(0)
+    spectral = MultiResolutionCompressedLoss()
+    enhancer = SpectralEnhancer(FTFNet(channels=(4, 4, 4), groups=2)).eval()
+    brain = DynamicBrain(
+        modules={"enhancer": enhancer},
+        hparams={
+            "signal_losses": {"spectral": Term(spectral)},
+            "teacher_net": enhancer,
+            "teacher_weight": share,
+        },
+    )
+    brain.epoch, brain.sums = 1, {}
+    noisy, clean = torch.randn(2, 2, 4000).unbind()
+    batch = Batch(noisy, clean, torch.zeros(2))
+    estimate, decision = enhancer(noisy)
+    loss = brain.compute_objectives((estimate, decision), batch, sb.Stage.TRAIN)
+    wanted = (1 - share) * spectral(estimate, clean).mean()
+    torch.testing.assert_close(loss, wanted)
