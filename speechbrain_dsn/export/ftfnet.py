@@ -13,6 +13,7 @@ from speechbrain_dsn.export.attention import (
     output_bias,
     time_attention,
 )
+from speechbrain_dsn.export.buckets import bucketed, numbers
 from speechbrain_dsn.export.graph import Graph, weight
 from speechbrain_dsn.export.layers import (
     by_direction,
@@ -121,13 +122,15 @@ class FTFNetGraph:
         if self.policy is None:
             logits = None
             past = state | self._clock(graph, state, None)
-            x, new = self._body(graph, window, past, True)
+            x, new = self.body(graph, window, past, True)
         else:
             logits = frame_policy(graph, self.policy, e2, state)
             gate = graph("Greater", graph("Add", logits, bias), np.float32(0))
             past = state | self._clock(graph, state, gate)
-            run = self._one if graph.single else self._bucketed
-            x, new = run(graph, gate, window, past)
+            if graph.single:
+                x, new = self._one(graph, gate, window, past)
+            else:
+                x, new = bucketed(self, graph, gate, window, past)
         if not graph.single:
             for name in [name for name in RINGS if name in new]:
                 index = past[name.replace("values", "keys") + "_index"]
@@ -151,7 +154,7 @@ class FTFNetGraph:
         """Which slot of the rings is written, and which may be read."""
         past = turn(graph, self.net.time.attention.window, state, gate)
         if not graph.single:
-            past["stream"] = _numbers(graph, state["frames"])
+            past["stream"] = numbers(graph, state["frames"])
         return past | write_indices(graph, past, self.states())
 
     def _one(
@@ -161,91 +164,35 @@ class FTFNetGraph:
         branches, names = [], []
         for is_open in (True, False):
             inner = Graph(graph)
-            x, new = self._body(inner, window, past, is_open)
+            x, new = self.body(inner, window, past, is_open)
             names = names or list(new)
             values = [new.get(name, past[name]) for name in names]
             branches.append((inner, [x, *values]))
         x, *values = graph.choose(gate, branches)
         return x, dict(zip(names, values, strict=True))
 
-    def _bucketed(
-        self, graph: Graph, gate: str, window: str, past: dict[str, str]
-    ) -> tuple[str, dict[str, str]]:
-        """The bodies of many streams: open ones together, closed ones
-        together, then back in order."""
-        whole = past | {"window": window}
-        whole["rnn"] = graph.reshape(past["rnn"], -1, *self.states()["rnn"][0])
-        gate = graph.reshape(gate, -1)
-        rows, parts = [], []
-        for is_open in (True, False):
-            chosen = gate if is_open else graph("Not", gate)
-            rows.append(graph.reshape(graph("NonZero", chosen), -1))
-            some = graph("Greater", graph("Size", rows[-1]), np.array(0))
-            inner, empty = Graph(graph), Graph(graph)
-            values = self._bucket(inner, rows[-1], whole, is_open)
-            none = [
-                empty.constant(np.zeros((0, *shape), np.float32))
-                for shape in self._handed_out().values()
-            ]
-            parts.append(graph.choose(some, [(inner, values), (empty, none)]))
-        order = graph("Concat", *rows, axis=0)
-        # order[back] is 0, 1, 2, ...
-        back = graph.reshape(past["stream"], -1)
-        back = graph("ScatterElements", order, order, back)
-        merged = {
-            name: graph("Gather", graph("Concat", *pair, axis=0), back)
-            for name, pair in zip(
-                self._handed_out(), zip(*parts, strict=True), strict=True
-            )
-        }
-        merged["rnn"] = graph.reshape(
-            merged["rnn"], -1, self.states()["rnn"][0][1]
-        )
-        return merged.pop("output"), merged
-
-    def _handed_out(self) -> dict[str, tuple[int, ...]]:
-        """What a bucket hands out, and its shape per stream."""
-        states, deconv = self.states(), self.net.deconv2
-        shapes = {
-            "output": (deconv.out_channels, 1, self.net.bins[2]),
-            "deconv2": states["deconv2"][0][1:],
-            "rnn": states["rnn"][0],
-        }
-        for name in RINGS:
-            if name in states:
-                _, rows, _, size = states[name][0]
-                shapes[name] = (rows, 1, size)
-        return shapes
-
-    def _bucket(
-        self, graph: Graph, rows: str, whole: dict[str, str], is_open: bool
-    ) -> list[str]:
-        """The body of some of the streams."""
-        wanted = ["window", "rnn", "deconv2", "slot", "seen"]
-        wanted += [name for name in RINGS if name in whole]
-        if is_open and "opened" in whole:
-            wanted.append("opened")
-        past = {name: graph("Gather", whole[name], rows) for name in wanted}
-        past["rnn"] = graph.reshape(past["rnn"], -1, self.states()["rnn"][0][1])
-        past["stream"] = _numbers(graph, rows)
-        past |= write_indices(graph, past, self.states())
-        x, new = self._body(graph, past.pop("window"), past, is_open)
-        new["output"] = x
-        new["rnn"] = graph.reshape(new["rnn"], -1, *self.states()["rnn"][0])
-        out = []
-        for name, shape in self._handed_out().items():
-            if name not in new:  # what a closed frame leaves in a ring
-                size = graph("Shape", rows)
-                size = graph("Concat", size, np.array(shape), axis=0)
-                new[name] = graph("ConstantOfShape", size)
-            out.append(new[name])
-        return out
-
-    def _body(
+    def body(
         self, graph: Graph, window: str, past: dict[str, str], is_open: bool
     ) -> tuple[str, dict[str, str]]:
         """From two frames of the stem to the output of the first transposed
-        convolution, and what changed of the state."""
+        convolution, and what changed of the state.
+
+        Arguments
+        ---------
+        graph : Graph
+            Where to; a branch.
+        window : str
+            Past and present output of the stem ``[B, 2 C, 1, F]``.
+        past : dict
+            Names of the states, and what the clock of the rings gives.
+        is_open : bool
+            Which branch.
+
+        Returns
+        -------
+        tuple
+            ``[B, C', 1, F']``, and names of new states.
+        """
         net, whole = self.net, self.channels
         part = whole if is_open else self.part
         e3 = leaky(graph, convolution(graph, net.conv3, window, is_open))
@@ -348,10 +295,3 @@ def _scaled(graph: Graph, skip: ChannelScale, planes: str, bins: int) -> str:
         for x in (skip.weight, skip.bias)
     )
     return graph("Add", graph("Mul", planes, factor), shift)
-
-
-def _numbers(graph: Graph, x: str) -> str:
-    """0, 1, 2, ... for the streams of ``x [B, ...]``: ``[B, 1, 1, 1]``."""
-    count = graph("Squeeze", graph("Shape", x, start=0, end=1))
-    numbers = graph("Range", np.array(0), count, np.array(1))
-    return graph.reshape(numbers, -1, 1, 1, 1)
