@@ -104,6 +104,7 @@ def test_there_and_back_is_a_delay(seed, taps):
     torch.testing.assert_close(y, expected, atol=0.02, rtol=0)
 
 
+@torch.no_grad()
 def test_weights_start_at_a_level_that_lets_signals_through():
     """Nothing is normalized: an untrained net must neither fade nor blow up."""
     torch.manual_seed(0)
@@ -118,6 +119,15 @@ def test_weights_start_at_a_level_that_lets_signals_through():
     assert 0.01 < float(y.std() / x.std()) < 1
 
 
+@torch.no_grad()
+def test_the_level_of_a_signal_does_not_matter():
+    """Except before the first frame, and near the floor of the follower."""
+    net, x = SlimmableDemucs(**SMALL).double(), torch.randn(2, 30, 16).double()
+    x = x * torch.rand(2, 30, 1)
+    quiet, loud = net(0.1 * x)[:, 1:], net(x)[:, 1:]
+    torch.testing.assert_close(10 * quiet, loud, atol=1e-3, rtol=1e-3)
+
+
 def test_bad_sizes_are_refused():
     with pytest.raises(ValueError, match="at least two widths"):
         RoutedDemucs(**SMALL, utilizations=(0.5,))
@@ -125,5 +135,7 @@ def test_bad_sizes_are_refused():
         SlimmableDemucs(**SMALL, utilizations=(0.5, 0.25))
     with pytest.raises(ValueError, match="one or two strides"):
         SlimmableEncoder(4, 4, kernel_size=6, stride=4)
+    with pytest.raises(ValueError, match="at most a frame of 16 samples"):
+        SlimmableDemucs(**SMALL | {"taps": 32})
     with pytest.raises(ValueError, match="do not fit a resampling"):
         SlimmableDemucs(depth=1, resample=8)

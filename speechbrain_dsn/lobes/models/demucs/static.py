@@ -4,7 +4,8 @@ Upsampling, strided encoders, a grouped GRU, decoders with added skip
 connections, downsampling. Only what lies inside a block is slimmed, so that
 each frame may have a width of its own. What the paper leaves open is a
 choice of ours: all of it is causal; one GRU layer of four groups; both
-resamplers span 48 samples; there is no ReLU behind the last decoder. With
+resamplers span 48 samples; there is no ReLU behind the last decoder; frames
+are divided by a level that is followed, and multiplied by it again. With
 these sizes a sample costs 2,048 + 53,760 v MACs at the utilization factor v;
 the published rows lie on 2,224 + 53,760 v, the net with its router, of which
 the sizes are ours as well, costs 2,226 + 53,760 v.
@@ -22,6 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dsn.cost import CostReport
+from speechbrain_dsn.nnet.level import (
+    LevelContext,
+    follow_level,
+    make_level_context,
+)
 from speechbrain_dsn.nnet.resampling import (
     Downsampler,
     ResampleContext,
@@ -41,6 +47,8 @@ class DemucsContext:
 
     Arguments
     ---------
+    level : LevelContext
+        Of the normalization.
     up, down : ResampleContext
         Of the resamplers.
     encoders, decoders : tuple of SlimmableContext
@@ -51,6 +59,7 @@ class DemucsContext:
         Of the router.
     """
 
+    level: LevelContext
     up: ResampleContext
     encoders: tuple[SlimmableContext, ...]
     memory: GRUContext
@@ -122,6 +131,10 @@ class SlimmableDemucs(nn.Module):
                 "at most 65536 and 4096"
             )
         self.hop, self.delay = stride**depth // resample, taps
+        if taps > self.hop:
+            raise ValueError(
+                f"{taps} taps, expected at most a frame of {self.hop} samples"
+            )
         self.frame_rate, self.stride = sample_rate / self.hop, stride
         sizes = [1, *(hidden * 2**layer for layer in range(depth))]
         blocks = (kernel_size, stride, utilizations)
@@ -163,6 +176,8 @@ class SlimmableDemucs(nn.Module):
         Tensor
             ``[B, T, hop]``.
         """
+        level = make_level_context(len(frames), frames.device, frames.dtype)
+        frames, scale = self._normalize(frames, level)
         x, skips = self.up(frames.unsqueeze(-1)), []
         for encoder in self.encoders:
             x = encoder(x, gate)
@@ -170,7 +185,18 @@ class SlimmableDemucs(nn.Module):
         x = self.memory(x)
         for decoder in self.decoders:
             x = decoder(x + skips.pop(), gate)
-        return self.down(x).squeeze(-1)
+        return self.down(x).squeeze(-1) * scale
+
+    def _normalize(
+        self, frames: Tensor, context: LevelContext
+    ) -> tuple[Tensor, Tensor]:
+        """Frames at a level around 1, and what undoes it ``[B, T, hop]``.
+
+        The output is late: its first samples belong to the frame before.
+        """
+        level, before = follow_level(frames, context)
+        place = torch.arange(self.hop, device=frames.device)
+        return frames / level, torch.where(place < self.delay, before, level)
 
     def forward_skipping(self, frames: Tensor, level: Tensor) -> Tensor:
         """Runs each frame at its own width; differentiable in all but it.
@@ -220,6 +246,7 @@ class SlimmableDemucs(nn.Module):
             for blocks in (self.encoders, self.decoders)
         )
         return DemucsContext(
+            make_level_context(*like),
             self.up.make_streaming_context(*like),
             encoders,
             self.memory.make_streaming_context(batch_size, 1, device, dtype),
@@ -250,6 +277,7 @@ class SlimmableDemucs(nn.Module):
         Tensor
             ``[B, T, hop]``.
         """
+        frames, scale = self._normalize(frames, context.level)
         x, skips = frames.unsqueeze(-1), []
         x = self.up.forward_streaming(x, context.up)
         for encoder, state in zip(self.encoders, context.encoders, strict=True):
@@ -258,7 +286,8 @@ class SlimmableDemucs(nn.Module):
         x = self.memory.forward_streaming(x, context.memory)
         for decoder, state in zip(self.decoders, context.decoders, strict=True):
             x = decoder.forward_streaming(x + skips.pop(), state, level)
-        return self.down.forward_streaming(x, context.down).squeeze(-1)
+        x = self.down.forward_streaming(x, context.down)
+        return x.squeeze(-1) * scale
 
     def slice_to(self, level: int) -> SlimmableDemucs:
         """A static net of one width, with its own copy of the weights.
