@@ -131,6 +131,7 @@ def _enhance_all(
     from tqdm import tqdm
 
     from speechbrain_dsn.dataio.audio import probe
+    from speechbrain_dsn.inference.memory import trimmed
 
     reports, problems, known = [], [], {}
     for job in jobs:
@@ -142,7 +143,7 @@ def _enhance_all(
         bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s of audio "
         "[{elapsed}<{remaining}]",
     ) as bar:
-        for job in jobs:
+        for job in trimmed(jobs):
             try:
                 _prepare(job, args)
                 report = work(job.path, job.output, progress=bar.update)

@@ -21,6 +21,7 @@ from speechbrain_dsn.cost import MacMeter
 from speechbrain_dsn.dataio.audio import write_audio
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.blocks import BLOCK_SECONDS, AlignedStream
+from speechbrain_dsn.inference.memory import trimmed
 from speechbrain_dsn.inference.pairs import (
     Pair,
     folder_pairs,
@@ -102,7 +103,8 @@ def evaluate_pairs(
     decide = model.decide(budget)
     with tempfile.TemporaryDirectory(prefix="speechbrain_dsn_") as folder:
         run = _Run(model, decide, device, Path(folder))
-        for pair in tqdm(pairs, "enhance", unit="file", disable=not progress):
+        bar = tqdm(pairs, "enhance", unit="file", disable=not progress)
+        for pair in trimmed(bar):
             run.add(pair)
         scores = run.score(metrics, workers, noisy, progress)
     files = [
