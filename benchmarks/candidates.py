@@ -128,7 +128,7 @@ class Replay:
         place = self.steps % len(self._hops)
         bias = self._biases[place]
         _, logits = self._lane.advance(self._hops[place], bias)
-        self.opened += bool(logits[0] + bias[0] > 0)
+        self.opened += bool(logits[0, 0] + bias[0] > 0)
         self.steps += 1
 
     @property

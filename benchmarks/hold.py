@@ -55,17 +55,19 @@ def held_budgets(
     results = {}
     for budget in BUDGETS:
         controller = make_controller(info, budget)
-        lane, gates, logits = session.make_lane(), [], []
+        lane, levels, logits = session.make_lane(), [], []
         for hop in hops:
             bias = np.full(1, controller.bias, np.float32)
             _, logit = lane.advance(hop, bias)
-            controller.update(float(logit[0]))
-            gates.append(logit[0] + bias[0] > 0)
-            logits.append(logit[0])
-        fixed = np.array(logits) + info.bias(budget) > 0
+            controller.update(logit[0])
+            levels.append(info.levels(logit, bias))
+            logits.append(logit)
+        fixed = info.levels(np.concatenate(logits), info.bias(budget))
+        shares = np.array(info.cost.levels)
+        gates, fixed = shares[np.concatenate(levels)], shares[fixed]
         results[f"{budget:g}"] = {
             "activation": float(np.mean(gates)),
-            "worst_macs_deviation": worst(np.array(gates), budget),
+            "worst_macs_deviation": worst(gates, budget),
             "without_hold": worst(fixed, budget),
         }
     return results

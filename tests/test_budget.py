@@ -2,25 +2,39 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.gating.budget import BudgetController
+from speechbrain_dsn.gating import decided
+from speechbrain_dsn.gating.budget import BudgetController, chosen_levels
 
 RATE = 62.5
 WINDOW = 625
 LOGITS = st.floats(-1e6, 1e6, width=32)
+GATE, WIDTHS = (0.0, 1.0), (0.125, 0.25, 0.5, 1.0)
 
 
 def drive(controller, logits):
-    """The gates that a network would run."""
-    gates = []
+    """The activations that a network would run."""
+    levels = []
     for logit in logits:
-        gates.append(np.float32(logit) + np.float32(controller.bias) > 0)
+        row = np.reshape(logit, (1, -1))
+        levels += chosen_levels(
+            row, controller.levels, controller.bias
+        ).tolist()
         controller.update(logit)
-    return np.array(gates, np.float64)
+    return np.array(controller.levels)[levels]
+
+
+def rows_of(logits, levels):
+    """A logit for each of several levels, as wild as those of a gate."""
+    if levels == GATE:
+        return logits
+    noise = np.random.default_rng(0).normal(size=(len(logits), len(levels)))
+    return logits[:, None] * noise
 
 
 def window_means(gates, window=WINDOW):
@@ -49,30 +63,67 @@ def adversarial(draw):
     return np.resize(whole, max(len(whole), 2 * WINDOW))
 
 
+@pytest.mark.parametrize("levels", [GATE, WIDTHS])
 @given(adversarial(), st.floats(0, 1), st.floats(-50, 50))
-def test_mean_over_any_ten_seconds(logits, target, bias):
-    controller = BudgetController(target, RATE, tolerance=0.05, bias=bias)
-    means = window_means(drive(controller, logits))
-    assert np.abs(means - target).max() <= 0.05 + 1e-9
+def test_mean_over_any_ten_seconds(levels, logits, target, bias):
+    controller = BudgetController(
+        target, RATE, tolerance=0.05, bias=bias, levels=levels
+    )
+    means = window_means(drive(controller, rows_of(logits, levels)))
+    # No frame costs less than the cheapest.
+    assert np.abs(means - max(target, levels[0])).max() <= 0.05 + 1e-9
 
 
+@pytest.mark.parametrize("levels", [GATE, WIDTHS])
 @given(adversarial(), st.sampled_from([0.2, 0.5, 0.7]))
-def test_peak_over_any_second_and_the_mean_with_it(logits, target):
-    controller = BudgetController(target, RATE, peak=0.8, peak_window=1.0)
-    gates = drive(controller, logits)
+def test_peak_over_any_second_and_the_mean_with_it(levels, logits, target):
+    controller = BudgetController(
+        target, RATE, peak=0.8, peak_window=1.0, levels=levels
+    )
+    gates = drive(controller, rows_of(logits, levels))
     frames = round(RATE)
-    assert window_means(gates, frames).max() <= 0.8
+    assert window_means(gates, frames).max() <= 0.8 + 1e-9
     assert np.abs(window_means(gates) - target).max() <= 0.05 + 1e-9
 
 
-@pytest.mark.parametrize("target", [0.1, 0.5, 0.9])
-def test_macs_per_second_within_five_percent(target):
-    cost = MacCount(1_426_000, (1_575_000,))
-    logits = np.random.default_rng(0).normal(2, 1, 4 * WINDOW)
+@pytest.mark.parametrize("target", [0.125, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "cost",
+    [
+        MacCount(1_426_000, (1_575_000,)),
+        MacCount(300_000, (200_000, 400_000, 800_000, 1_600_000), one_hot=True),
+    ],
+)
+def test_macs_per_second_within_five_percent(target, cost):
+    shape = (4 * WINDOW, len(cost.gated))
+    logits = np.random.default_rng(0).normal(2, 1, shape)
     controller = BudgetController.for_cost(target, RATE, cost)
     means = window_means(drive(controller, logits))
-    ratios = [cost.at([mean]) / cost.at([target]) for mean in means]
+    wanted = cost.at_activation(target)
+    ratios = [cost.at_activation(mean) / wanted for mean in means]
     assert 0.95 <= min(ratios) and max(ratios) <= 1.05
+
+
+@given(st.integers(0, 99), st.sampled_from([GATE, WIDTHS]), st.floats(-10, 10))
+def test_levels_are_those_that_the_network_decides(seed, levels, bias):
+    gates = tuple(round(1000 * level) for level in levels if level)
+    cost = MacCount(0, gates, one_hot=levels == WIDTHS)
+    logits = np.random.default_rng(seed).normal(0, 3, (50, len(gates)))
+    values = decided(torch.from_numpy(logits)[None], cost, bias)[0].numpy()
+    found = chosen_levels(logits, cost.levels, bias)
+    assert np.allclose(np.array(levels)[found], values @ cost.shares)
+
+
+def test_a_choice_gets_what_it_wants_most():
+    """Where frames differ in how much they want the widest, those that want
+    it more get it."""
+    levels, random = (0.25, 1.0), np.random.default_rng(0)
+    wish = random.normal(-3, 2, 40 * WINDOW)
+    logits = np.stack([np.zeros_like(wish), 0.75 * wish], 1)
+    controller = BudgetController(0.475, RATE, levels=levels)
+    wide = (drive(controller, logits) == 1)[5 * WINDOW :]
+    wish = wish[5 * WINDOW :]
+    assert np.mean(wide == (wish > np.quantile(wish, 0.7))) > 0.9
 
 
 def test_opens_the_frames_that_the_policy_wants():

@@ -36,7 +36,7 @@ def test_from_a_file(folder, tmp_path, capsys):
     stream = StreamingEnhancement.from_pretrained(folder).make_stream()
     expected = [stream.run(samples[:, 1], 8000), stream.flush()]
     np.testing.assert_allclose(
-        written[:, 1], np.concatenate(expected), atol=1e-6
+        written[:, 1], np.concatenate(expected), atol=1e-5
     )
 
 

@@ -50,7 +50,7 @@ class Single:
         bias = self.controller.bias if self.controller else self.bias
         out, logits = self.lane.advance(samples, np.float32([bias]))
         if self.controller:
-            self.controller.update(float(logits[0]))
+            self.controller.update(logits[0])
         return out
 
 

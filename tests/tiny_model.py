@@ -9,6 +9,13 @@ from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.pretrained import LoadedModel, ModelConfig, save_model
 
 TINY = {"channels": [8, 8, 16]}
+TINY_DEMUCS = {"hidden": 4, "depth": 4, "taps": 16, "groups": 2}
+TINY_ROUTED = TINY_DEMUCS | {
+    "utilizations": [0.25, 0.5, 1.0],
+    "router_channels": 8,
+    "router_kernel": 32,
+    "router_stride": 16,
+}
 
 
 def noise(samples, channels=1, seed=0):
@@ -37,7 +44,30 @@ def tiny_model(static=False, **changes):
     return LoadedModel(enhancer, config)
 
 
-def save_tiny(folder, static=False):
+def tiny_router(**lobe):
+    """A network whose frames run at any of three widths, 64 samples each."""
+    torch.manual_seed(2)
+    config = ModelConfig(
+        "tiny-router", "slim_demucs", TINY_ROUTED | lobe, front_end="waveform"
+    )
+    enhancer = config.build()
+    net, router = enhancer.lobe, enhancer.lobe.policy
+    net.decoders[-1].second.data.mul_(10)  # else near silence
+    with torch.no_grad():
+        wav = torch.from_numpy(noise(16_000).T)
+        logits = enhancer(wav)[1].logits
+        spread = logits.std(1).mean()
+        router.head.weight.mul_(1 / spread)
+        router.head.bias.sub_(logits.mean((0, 1)) / spread)
+        logits = enhancer(wav)[1].logits
+    calibration = Calibration.from_logits(logits[0].numpy(), levels=net.levels)
+    config = dataclasses.replace(
+        config, calibration=calibration, default_budget=0.5
+    )
+    return LoadedModel(enhancer, config)
+
+
+def save_tiny(folder, static=False, model=None):
     """The same as a model folder."""
-    model = tiny_model(static)
+    model = model or tiny_model(static)
     return save_model(folder, model.enhancer, model.config, "# tiny\n")

@@ -6,6 +6,7 @@ Authors
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,56 @@ if TYPE_CHECKING:
 
 
 def bucketed(
+    graph: Graph,
+    chosen: Sequence[str],
+    stream: str,
+    shapes: Sequence[tuple[int, ...]],
+    run: Callable[[Graph, str, int], Sequence[str]],
+) -> list[str]:
+    """Adds branches that many streams take, each for its streams together,
+    then back in order. What nobody takes does not run.
+
+    Arguments
+    ---------
+    graph : Graph
+        Where to.
+    chosen : sequence of str
+        For each branch, which streams take it: booleans ``[B]``.
+    stream : str
+        What `numbers` gives.
+    shapes : sequence of tuple of int
+        Of each value that a branch hands out, per stream.
+    run : callable
+        ``run(graph, rows, number)`` adds a branch for the streams of these
+        numbers ``[N]``, and names what it hands out ``[N, ...]``.
+
+    Returns
+    -------
+    list of str
+        What branches hand out, for all streams ``[B, ...]``.
+    """
+    rows, parts = [], []
+    for number, streams in enumerate(chosen):
+        rows.append(graph.reshape(graph("NonZero", streams), -1))
+        some = graph("Greater", graph("Size", rows[-1]), np.array(0))
+        inner, empty = Graph(graph), Graph(graph)
+        values = run(inner, rows[-1], number)
+        none = [
+            empty.constant(np.zeros((0, *shape), np.float32))
+            for shape in shapes
+        ]
+        parts.append(graph.choose(some, [(inner, values), (empty, none)]))
+    order = graph("Concat", *rows, axis=0)
+    # order[back] is 0, 1, 2, ...
+    back = graph.reshape(stream, -1)
+    back = graph("ScatterElements", order, order, back)
+    return [
+        graph("Gather", graph("Concat", *values, axis=0), back)
+        for values in zip(*parts, strict=True)
+    ]
+
+
+def gated_frames(
     lobe: FTFNetGraph,
     graph: Graph,
     gate: str,
@@ -25,7 +76,7 @@ def bucketed(
     past: dict[str, str],
 ) -> tuple[str, dict[str, str]]:
     """Adds the bodies of many streams: open ones together, closed ones
-    together, then back in order.
+    together.
 
     Arguments
     ---------
@@ -48,28 +99,17 @@ def bucketed(
     whole = past | {"window": window}
     whole["rnn"] = graph.reshape(past["rnn"], -1, *lobe.states()["rnn"][0])
     gate = graph.reshape(gate, -1)
-    rows, parts = [], []
-    for is_open in (True, False):
-        chosen = gate if is_open else graph("Not", gate)
-        rows.append(graph.reshape(graph("NonZero", chosen), -1))
-        some = graph("Greater", graph("Size", rows[-1]), np.array(0))
-        inner, empty = Graph(graph), Graph(graph)
-        values = _bucket(lobe, inner, rows[-1], whole, is_open)
-        none = [
-            empty.constant(np.zeros((0, *shape), np.float32))
-            for shape in _handed_out(lobe).values()
-        ]
-        parts.append(graph.choose(some, [(inner, values), (empty, none)]))
-    order = graph("Concat", *rows, axis=0)
-    # order[back] is 0, 1, 2, ...
-    back = graph.reshape(past["stream"], -1)
-    back = graph("ScatterElements", order, order, back)
-    merged = {
-        name: graph("Gather", graph("Concat", *pair, axis=0), back)
-        for name, pair in zip(
-            _handed_out(lobe), zip(*parts, strict=True), strict=True
-        )
-    }
+    shapes = _handed_out(lobe)
+    values = bucketed(
+        graph,
+        (graph("Not", gate), gate),
+        past["stream"],
+        list(shapes.values()),
+        lambda inner, rows, is_open: _bucket(
+            lobe, inner, rows, whole, bool(is_open)
+        ),
+    )
+    merged = dict(zip(shapes, values, strict=True))
     merged["rnn"] = graph.reshape(merged["rnn"], -1, lobe.states()["rnn"][0][1])
     return merged.pop("output"), merged
 

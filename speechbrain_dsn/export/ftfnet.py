@@ -13,7 +13,7 @@ from speechbrain_dsn.export.attention import (
     output_bias,
     time_attention,
 )
-from speechbrain_dsn.export.buckets import bucketed, numbers
+from speechbrain_dsn.export.buckets import gated_frames, numbers
 from speechbrain_dsn.export.graph import Graph, weight
 from speechbrain_dsn.export.layers import (
     by_direction,
@@ -130,7 +130,7 @@ class FTFNetGraph:
             if graph.single:
                 x, new = self._one(graph, gate, window, past)
             else:
-                x, new = bucketed(self, graph, gate, window, past)
+                x, new = gated_frames(self, graph, gate, window, past)
         if not graph.single:
             for name in [name for name in RINGS if name in new]:
                 index = past[name.replace("values", "keys") + "_index"]

@@ -48,6 +48,7 @@ class Graph:
     def __init__(self, outer: Graph | None = None, single: bool = True) -> None:
         self.single = outer.single if outer else single
         self._counter = outer._counter if outer else [0]
+        self._outermost = outer._outermost if outer else self
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._known: dict[tuple, str] = {}
@@ -107,6 +108,21 @@ class Graph:
                 numpy_helper.from_array(value, self._known[key])
             )
         return self._known[key]
+
+    def shared(self, value: np.ndarray | Tensor | float) -> str:
+        """Adds a constant that several branches use, once for all of them.
+
+        Arguments
+        ---------
+        value : array or Tensor or float
+            As for `constant`.
+
+        Returns
+        -------
+        str
+            Its name.
+        """
+        return self._outermost.constant(value)
 
     def reshape(self, x: str, *shape: int) -> str:
         """Adds a view of the same values in another shape.

@@ -15,32 +15,38 @@ import onnx
 
 from speechbrain_dsn import __version__
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.export.demucs import DemucsGraph
 from speechbrain_dsn.export.ftfnet import FTFNetGraph
 from speechbrain_dsn.export.graph import Graph
 from speechbrain_dsn.export.rings import RINGS
-from speechbrain_dsn.export.stft import SpectralFront
+from speechbrain_dsn.export.stft import SpectralFront, SpectralGraph
+from speechbrain_dsn.lobes.enhancer import Enhancer
+from speechbrain_dsn.lobes.models.demucs import SlimmableDemucs
 from speechbrain_dsn.lobes.models.ftfnet import FTFNet
 from speechbrain_dsn.pretrained import LoadedModel
 
 __all__ = ["STEP_VERSION", "build_step", "export_onnx"]
 
-STEP_VERSION = 1  # of inputs, outputs and metadata
+STEP_VERSION = 2  # of inputs, outputs and metadata
 
 
 def build_step(model: LoadedModel, batch: bool = False) -> onnx.ModelProto:
-    """One hop of a stream as a graph, the STFT included.
+    """One hop of a stream as a graph, from samples to samples.
 
     Inputs are ``samples [1, hop]``, for a model that decides ``bias [1, 1]``
-    (added to the logit: the compute knob; +-1e9 forces the gate), and the
-    states. Outputs are ``enhanced [1, hop]``, which lags behind the input by
-    the metadata's ``delay`` samples, ``logit [1, 1]`` (the frame was open if
-    ``logit + bias > 0``), and the next states. States start as zeros; the
-    output ``NAME_next`` is the next input ``NAME``. Those that the metadata
-    list as ``in_place`` may share their memory with their output.
+    (the compute knob; +-1e9 forces the dearest and the cheapest frame), and
+    the states. Outputs are ``enhanced [1, hop]``, which lags behind the input
+    by the metadata's ``delay`` samples, ``logit [1, gates]``, and the next
+    states. A frame with one gate was open if ``logit + bias > 0``; where the
+    metadata say ``one_hot``, it ran at the first level of largest ``logit +
+    bias * levels``. States start as zeros; the output ``NAME_next`` is the
+    next input ``NAME``. Those that the metadata list as ``in_place`` may
+    share their memory with their output.
 
-    What the gate opens lies behind one ``If``, so that a closed frame does
-    not run it. With ``batch``, the leading axis is that of streams and may
-    have any size; streams are bucketed by decision inside the graph.
+    What a gate opens lies behind one ``If``, each of several widths behind a
+    few, so that a frame runs only its own. With ``batch``, the leading axis
+    is that of streams and may have any size; streams are bucketed by decision
+    inside the graph.
 
     Arguments
     ---------
@@ -68,14 +74,8 @@ def build_step(model: LoadedModel, batch: bool = False) -> onnx.ModelProto:
     1
     """
     enhancer = model.enhancer
-    if not isinstance(enhancer.lobe, FTFNet):
-        raise InputError(
-            f"no ONNX graph for lobe {type(enhancer.lobe).__name__}: expected "
-            "FTFNet or DynamicFTFNet"
-        )
-    graph = Graph(single=not batch)
-    front, lobe = SpectralFront(enhancer), FTFNetGraph(enhancer.lobe)
-    states = front.states() | lobe.states()
+    step = _step_of(enhancer)
+    graph, states = Graph(single=not batch), step.states()
 
     def sized(shape: tuple[int, ...]) -> tuple[int | str, ...]:
         if not batch:
@@ -83,18 +83,17 @@ def build_step(model: LoadedModel, batch: bool = False) -> onnx.ModelProto:
         times = "" if shape[0] == 1 else f"{shape[0]}*"
         return (f"{times}streams", *shape[1:])
 
-    samples = graph.input("samples", sized((1, front.hop)))
+    samples = graph.input("samples", sized((1, enhancer.hop)))
     bias = graph.input("bias", sized((1, 1))) if enhancer.dynamic else None
     state = {
         name: graph.input(name, sized(shape), dtype)
         for name, (shape, dtype) in states.items()
     }
-    spectrum, magnitude = front.analyse(graph, samples, state)
-    mask, logit = lobe.step(graph, magnitude, state, bias)
-    enhanced = front.synthesise(graph, spectrum, mask, state)
-    graph.output("enhanced", enhanced, sized((1, front.hop)))
+    enhanced, logit = step.step(graph, samples, state, bias)
+    graph.output("enhanced", enhanced, sized((1, enhancer.hop)))
     if logit is not None:
-        graph.output("logit", logit, sized((1, 1)))
+        gates = len(enhancer.cost.gated)
+        graph.output("logit", logit, sized((1, gates)))
     for name, (shape, dtype) in states.items():
         graph.output(f"{name}_next", state[name], sized(shape), dtype)
     metadata = _metadata(model, states) | {"batch": batch}
@@ -146,10 +145,23 @@ def export_onnx(
     return path
 
 
+def _step_of(enhancer: Enhancer) -> DemucsGraph | SpectralGraph:
+    """What writes the graph of an enhancer."""
+    lobe = enhancer.lobe
+    if isinstance(lobe, SlimmableDemucs):
+        return DemucsGraph(lobe)
+    if isinstance(lobe, FTFNet):
+        return SpectralGraph(SpectralFront(enhancer), FTFNetGraph(lobe))
+    raise InputError(
+        f"no ONNX graph for lobe {type(lobe).__name__}: expected FTFNet, "
+        "DynamicFTFNet, SlimmableDemucs or RoutedDemucs"
+    )
+
+
 def _metadata(model: LoadedModel, states: dict) -> dict[str, Any]:
     """What a stream has to know, for JSON."""
     config, enhancer = model.config, model.enhancer
-    report = enhancer.report()
+    cost, rate = enhancer.cost, enhancer.report().frame_rate
     calibration = config.calibration
     return {
         "step_version": STEP_VERSION,
@@ -159,10 +171,13 @@ def _metadata(model: LoadedModel, states: dict) -> dict[str, Any]:
         "sample_rate": config.sample_rate,
         "hop": enhancer.hop,
         "delay": enhancer.delay,
-        "frame_rate": report.frame_rate,
-        "gates": len(report.cost.gated) if enhancer.dynamic else 0,
-        "macs_fixed": report.cost.fixed,
-        "macs_gated": list(report.cost.gated),
+        "frame_rate": rate,
+        "gates": len(cost.gated),
+        "one_hot": cost.one_hot,
+        "macs_fixed": cost.fixed,
+        "macs_gated": list(cost.gated),
+        "levels": list(cost.levels),
+        "macs_levels": [cost.of_level(k) for k in range(len(cost.levels))],
         "calibration": None
         if calibration is None
         else {"budgets": calibration.budgets, "biases": calibration.biases},

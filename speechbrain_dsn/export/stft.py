@@ -6,10 +6,15 @@ Authors
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from speechbrain_dsn.export.graph import Graph, weight
 from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
+
+if TYPE_CHECKING:
+    from speechbrain_dsn.export.ftfnet import FTFNetGraph
 
 
 class SpectralFront:
@@ -158,6 +163,54 @@ class SpectralFront:
         bins = np.minimum(k, self.n_fft - k)
         first = np.unique(bins, return_index=True)[1]
         return first, bins
+
+
+class SpectralGraph:
+    """A lobe that gives a mask, between analysis and synthesis.
+
+    Arguments
+    ---------
+    front : SpectralFront
+        Analysis and synthesis.
+    lobe : FTFNetGraph
+        From compressed magnitude to mask.
+    """
+
+    def __init__(self, front: SpectralFront, lobe: FTFNetGraph) -> None:
+        self.front, self.lobe = front, lobe
+
+    def states(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """What one stream remembers: shape and type by name."""
+        return self.front.states() | self.lobe.states()
+
+    def step(
+        self,
+        graph: Graph,
+        samples: str,
+        state: dict[str, str],
+        bias: str | None,
+    ) -> tuple[str, str | None]:
+        """Adds one hop.
+
+        Arguments
+        ---------
+        graph : Graph
+            Where to.
+        samples : str
+            ``[B, hop]``.
+        state : dict
+            Names of the states, replaced by those of the next ones.
+        bias : str or None
+            The compute knob ``[B, 1]``, for a lobe that decides.
+
+        Returns
+        -------
+        tuple
+            Samples ``[B, hop]`` and logits ``[B, K]`` or None.
+        """
+        spectrum, magnitude = self.front.analyse(graph, samples, state)
+        mask, logits = self.lobe.step(graph, magnitude, state, bias)
+        return self.front.synthesise(graph, spectrum, mask, state), logits
 
 
 def _angles(rows: int, columns: int) -> np.ndarray:

@@ -4,7 +4,7 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
-from speechbrain_dsn.gating.calibration import Calibration
+from speechbrain_dsn.gating.calibration import Calibration, budget_bias
 from speechbrain_dsn.gating.policy import FramePolicy
 from speechbrain_dsn.gating.router import WaveformRouter
 from speechbrain_dsn.gating.sampling import (
@@ -21,6 +21,7 @@ __all__ = [
     "FramePolicy",
     "Tape",
     "WaveformRouter",
+    "budget_bias",
     "decided",
     "find_tapes",
     "random_gate",

@@ -127,6 +127,65 @@ class Calibration:
         return float(np.interp(budget, self.budgets[inner], self.biases[inner]))
 
 
+def budget_bias(
+    name: str,
+    dynamic: bool,
+    calibration: Calibration | None,
+    default: float | None,
+    budget: float | None = None,
+) -> float:
+    """The bias that a model runs with, or a line that says why it cannot.
+
+    Arguments
+    ---------
+    name : str
+        Of the model, for messages.
+    dynamic : bool
+        Whether it decides.
+    calibration : Calibration or None
+        From budgets to biases.
+    default : float or None
+        The budget where none is asked for.
+    budget : float, optional
+        Wanted mean activation.
+
+    Returns
+    -------
+    float
+        To be added to the logits; 0 without any budget.
+
+    Raises
+    ------
+    InputError
+        If the budget is out of range, or the model has none.
+
+    Example
+    -------
+    >>> table = Calibration((0.0, 0.5, 1.0), (-9.0, 2.0, 9.0))
+    >>> budget_bias("tiny", True, table, None, 0.5)
+    2.0
+    """
+    if budget is not None:
+        if not 0 <= budget <= 1:
+            raise InputError(
+                f"budget {budget:g}: expected a number from 0 to 1"
+            )
+        if not dynamic:
+            raise InputError(
+                f"model {name} is static, all of it always runs: expected a "
+                "dynamic model where a budget is given"
+            )
+        if calibration is None:
+            raise InputError(
+                f"model {name} has no calibration: expected one where a "
+                "budget is given"
+            )
+    budget = default if budget is None else budget
+    if budget is None or calibration is None:
+        return 0.0
+    return calibration.bias(budget)
+
+
 def _steps_up(
     logits: np.ndarray, levels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

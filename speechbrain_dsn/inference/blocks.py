@@ -137,7 +137,7 @@ class AlignedStream:
 
     def meter(self) -> MacMeter:
         """MACs as executed so far."""
-        meter = MacMeter(self.enhancer.report().cost)
+        meter = MacMeter(self.enhancer.cost)
         meter.update(self.decision())
         return meter
 

@@ -15,6 +15,7 @@ from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating.budget import BudgetController
 from speechbrain_dsn.inference.backends import make_controller
 from speechbrain_dsn.inference.onnx_session import OnnxSession, OnnxState
+from speechbrain_dsn.inference.session import Usage
 from speechbrain_dsn.inference.stream import LOUDEST
 from speechbrain_dsn.pretrained import load_model
 
@@ -28,8 +29,7 @@ BLOCK = 16
 class MultiStreamEnhancement:
     """Any number of streams that advance together, a hop per tick.
 
-    In each tick, the frames that are open run together and so do those that
-    are closed: the case of a conferencing server, where all streams keep the
+    In each tick, the frames that run at the same width run together: the case of a conferencing server, where all streams keep the
     same time. Streams join and leave between any two ticks. What comes out
     is what as many single streams give.
 
@@ -87,7 +87,7 @@ class MultiStreamEnhancement:
         self._controllers: list[BudgetController] = []
         self._next = 0
         self.streams: list[int] = []
-        self.frames = self.opened = 0
+        self._usage = Usage(self.info.cost.levels)
 
     @classmethod
     def from_pretrained(
@@ -129,8 +129,13 @@ class MultiStreamEnhancement:
 
     @property
     def activation(self) -> float:
-        """Share of open frames of all streams so far."""
-        return self.opened / self.frames if self.frames else 0.0
+        """Mean activation of all frames of all streams so far."""
+        return self._usage.activation
+
+    @property
+    def frames(self) -> int:
+        """Frames of all streams so far."""
+        return self._usage.frames
 
     def join(self) -> int:
         """Adds a stream, from the next tick on.
@@ -233,11 +238,10 @@ class MultiStreamEnhancement:
             state.bias[row] = controller.bias
         state.step()
         out[...] = state.enhanced[:count]
-        logits = state.logit[:count, 0]
-        self.frames += count
-        self.opened += int((logits + state.bias[:count, 0] > 0).sum())
+        logits = state.logit[:count]
+        self._usage.add(self.info.levels(logits, state.bias[:count]))
         for row, controller in enumerate(controllers):
-            controller.update(float(logits[row]))
+            controller.update(logits[row])
 
     def _row(self, place: int) -> dict[str, np.ndarray]:
         block, row = divmod(place, self._block)

@@ -113,6 +113,11 @@ def stream_info(metadata: dict[str, Any]) -> StreamInfo:
             raise InputError(
                 f"{name} is {metadata[name]!r}, expected an integer"
             )
+    if metadata["gates"] != len(metadata["macs_gated"]):
+        raise InputError(
+            f"gates is {metadata['gates']}, expected one per item of "
+            f"macs_gated {metadata['macs_gated']}"
+        )
     table = metadata["calibration"]
     return StreamInfo(
         name=metadata["name"],
@@ -121,7 +126,11 @@ def stream_info(metadata: dict[str, Any]) -> StreamInfo:
         delay=metadata["delay"],
         frame_rate=metadata["frame_rate"],
         dynamic=metadata["gates"] > 0,
-        cost=MacCount(metadata["macs_fixed"], tuple(metadata["macs_gated"])),
+        cost=MacCount(
+            metadata["macs_fixed"],
+            tuple(metadata["macs_gated"]),
+            metadata["one_hot"],
+        ),
         calibration=table
         and Calibration(tuple(table["budgets"]), tuple(table["biases"])),
         default_budget=metadata["default_budget"],

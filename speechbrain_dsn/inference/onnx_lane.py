@@ -40,7 +40,7 @@ class OnnxState:
         self.samples = np.zeros((capacity, hop), np.float32)
         self.bias = np.zeros((capacity, 1), np.float32)
         self.enhanced = np.zeros((capacity, hop), np.float32)
-        self.logit = np.ones((capacity, 1), np.float32)
+        self.logit = np.ones((capacity, session.info.logits), np.float32)
         first, second = (
             {
                 name: np.zeros((shape[0] * capacity, *shape[1:]), dtype)
@@ -134,24 +134,24 @@ class OnnxLane:
         samples : np.ndarray
             float32 ``[n * hop]``.
         biases : np.ndarray
-            Added to the logit of each hop ``[n]``.
+            The compute knob of each hop ``[n]``.
 
         Returns
         -------
         tuple of np.ndarray
             Enhanced samples ``[n * hop]``, late by the delay, and logits
-            ``[n]`` (positive throughout where nothing is decided).
+            ``[n, K]`` (1 throughout where nothing is decided).
         """
         state, hop = self._state, self._hop
         out = np.empty(len(samples), np.float32)
-        logits = np.empty(len(biases), np.float32)
+        logits = np.empty((len(biases), state.logit.shape[1]), np.float32)
         for frame, bias in enumerate(biases):
             part = slice(frame * hop, (frame + 1) * hop)
             state.samples[0] = samples[part]
             state.bias[0] = bias
             state.step()
             out[part] = state.enhanced[0]
-            logits[frame] = state.logit[0, 0]
+            logits[frame] = state.logit[0]
         return out, logits
 
     def arrays(self) -> dict[str, np.ndarray]:

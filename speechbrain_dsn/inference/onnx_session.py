@@ -62,7 +62,7 @@ class OnnxSession:
     >>> lane = OnnxSession.from_model(model).make_lane()
     >>> out, logits = lane.advance(np.zeros(512, np.float32), np.zeros(2))
     >>> out.shape, logits.shape
-    ((512,), (2,))
+    ((512,), (2, 1))
     """
 
     backend = "onnx"

@@ -1,8 +1,8 @@
 """What a stream runs on: the facts of a model, and PyTorch as a runtime.
 
 A session has ``info``, a :class:`StreamInfo`, and ``make_lane()``, the state
-of one stream: ``advance(samples, biases) -> (enhanced, logits)`` over whole
-hops, ``arrays()`` and ``load(arrays)`` to save and restore it, ``reset()``.
+of one stream: ``advance(samples, biases) -> (enhanced, logits [n, K])`` over
+whole hops, ``arrays()`` and ``load(arrays)`` to save and restore it, ``reset()``.
 Besides :class:`TorchSession` there is
 :class:`~speechbrain_dsn.inference.onnx_session.OnnxSession`.
 
@@ -12,7 +12,7 @@ Authors
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -22,10 +22,17 @@ from torch import Tensor
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.gating import Calibration
+from speechbrain_dsn.gating import Calibration, budget_bias
+from speechbrain_dsn.gating.budget import chosen_levels
 from speechbrain_dsn.pretrained import LoadedModel
 
-__all__ = ["StreamInfo", "TorchLane", "TorchSession", "check_arrays"]
+__all__ = [
+    "StreamInfo",
+    "TorchLane",
+    "TorchSession",
+    "Usage",
+    "check_arrays",
+]
 
 
 @dataclass(frozen=True)
@@ -79,15 +86,14 @@ class StreamInfo:
             Its own.
         """
         config, enhancer = model.config, model.enhancer
-        report = enhancer.report()
         return cls(
             config.name,
             config.sample_rate,
             enhancer.hop,
             enhancer.delay,
-            report.frame_rate,
+            enhancer.report().frame_rate,
             enhancer.dynamic,
-            report.cost,
+            enhancer.cost,
             config.calibration,
             config.default_budget,
         )
@@ -110,30 +116,104 @@ class StreamInfo:
         InputError
             If the budget is out of range, or the model has none.
         """
-        if budget is not None:
-            if not 0 <= budget <= 1:
-                raise InputError(
-                    f"budget {budget:g}: expected a number from 0 to 1"
-                )
-            if not self.dynamic:
-                raise InputError(
-                    f"model {self.name} is static, all of it always runs: "
-                    "expected a dynamic model where a budget is given"
-                )
-            if self.calibration is None:
-                raise InputError(
-                    f"model {self.name} has no calibration: expected one "
-                    "where a budget is given"
-                )
-        budget = self.default_budget if budget is None else budget
-        if budget is None or self.calibration is None:
-            return 0.0
-        return self.calibration.bias(budget)
+        return budget_bias(
+            self.name,
+            self.dynamic,
+            self.calibration,
+            self.default_budget,
+            budget,
+        )
+
+    @property
+    def logits(self) -> int:
+        """Logits per frame: one of a gate, and of a static model."""
+        return max(1, len(self.cost.gated))
+
+    def levels(
+        self, logits: np.ndarray, biases: np.ndarray | float
+    ) -> np.ndarray:
+        """At which of ``cost.levels`` frames ran.
+
+        Arguments
+        ---------
+        logits : np.ndarray
+            Of a lane ``[n, K]``.
+        biases : np.ndarray or float
+            That it was given ``[n]``.
+
+        Returns
+        -------
+        np.ndarray
+            Indices ``[n]``.
+        """
+        return chosen_levels(logits, self.cost.levels, biases)
+
+    def gates(self, levels: np.ndarray) -> np.ndarray:
+        """The gates of frames that ran at these levels.
+
+        Arguments
+        ---------
+        levels : np.ndarray
+            Indices ``[n]``.
+
+        Returns
+        -------
+        np.ndarray
+            Booleans ``[n, K]``.
+        """
+        if self.cost.one_hot:
+            return levels[:, None] == np.arange(len(self.cost.levels))
+        return levels[:, None] > 0
 
     def macs_per_second(self, activation: float) -> float:
         """MACs per second of audio at a mean activation."""
-        gates = [activation] * len(self.cost.gated)
-        return self.cost.at(gates) * self.frame_rate
+        return self.cost.at_activation(activation) * self.frame_rate
+
+
+class Usage:
+    """How many frames ran at each level.
+
+    Arguments
+    ---------
+    levels : sequence of float
+        Their activations.
+
+    Example
+    -------
+    >>> usage = Usage((0.25, 0.5, 1.0))
+    >>> usage.add(np.array([0, 2, 1, 1]))
+    >>> usage.frames, usage.opened, usage.activation
+    (4, 2.25, 0.5625)
+    """
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        self._levels = np.asarray(levels, np.float64)
+        self.counts = np.zeros(len(levels), np.int64)
+
+    def add(self, levels: np.ndarray) -> None:
+        """Adds frames.
+
+        Arguments
+        ---------
+        levels : np.ndarray
+            Index of the level of each.
+        """
+        self.counts += np.bincount(levels, minlength=len(self.counts))
+
+    @property
+    def frames(self) -> int:
+        """All frames so far."""
+        return int(self.counts.sum())
+
+    @property
+    def opened(self) -> float:
+        """Sum of their activations; of a gate, how many were open."""
+        return float(self.counts @ self._levels)
+
+    @property
+    def activation(self) -> float:
+        """Mean activation of all frames so far."""
+        return self.opened / self.frames if self.frames else 0.0
 
 
 class TorchSession:
@@ -152,7 +232,7 @@ class TorchSession:
     >>> lane = session.make_lane()
     >>> out, logits = lane.advance(np.zeros(512, np.float32), np.zeros(2))
     >>> out.shape, logits.shape
-    ((512,), (2,))
+    ((512,), (2, 1))
     """
 
     backend = "torch"
@@ -195,23 +275,23 @@ class TorchLane:
         samples : np.ndarray
             float32 ``[n * hop]``.
         biases : np.ndarray
-            Added to the logit of each hop ``[n]``.
+            The compute knob of each hop ``[n]``.
 
         Returns
         -------
         tuple of np.ndarray
             Enhanced samples ``[n * hop]``, late by the delay, and logits
-            ``[n]`` (positive throughout where nothing is decided).
+            ``[n, K]`` (1 throughout where nothing is decided).
         """
         wav = torch.from_numpy(samples)[None]
         if not self._dynamic:
             out, _ = self._enhancer.forward_streaming(wav, self._context)
-            return out[0].numpy(), np.ones(len(biases), np.float32)
+            return out[0].numpy(), np.ones((len(biases), 1), np.float32)
         bias = torch.from_numpy(np.asarray(biases, np.float32))[None]
         out, decision = self._enhancer.forward_streaming(
             wav, self._context, bias=bias
         )
-        return out[0].numpy(), decision.logits[0, :, 0].numpy()
+        return out[0].numpy(), decision.logits[0].numpy()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of the state, by name."""
@@ -269,6 +349,9 @@ def _leaves(context: Any, prefix: str) -> Iterator[tuple[str, Tensor, Any]]:
         value, name = getattr(context, field.name), prefix + field.name
         if is_dataclass(value):
             yield from _leaves(value, f"{name}.")
+        elif isinstance(value, tuple):  # of layers
+            for number, part in enumerate(value):
+                yield from _leaves(part, f"{name}.{number}.")
         elif value is not None:
 
             def put(x: Tensor, name: str = field.name) -> None:

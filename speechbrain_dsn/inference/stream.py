@@ -12,7 +12,7 @@ from speechbrain_dsn.dataio.resample import Resampler
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating.budget import BudgetController
 from speechbrain_dsn.inference.onnx_session import OnnxSession
-from speechbrain_dsn.inference.session import TorchSession
+from speechbrain_dsn.inference.session import TorchSession, Usage
 
 __all__ = ["LOUDEST", "Stream", "check_chunk"]
 
@@ -64,7 +64,7 @@ class Stream:
         # Samples in and out at the signal's rate, and at the model's.
         self._taken = self._given = self._heard = self._said = 0
         self._ahead = self.info.delay  # output that precedes the signal
-        self.frames = self.opened = 0
+        self._usage = Usage(self.info.cost.levels)
 
     def restart(self) -> None:
         """Forget the signal but not the time: what has not come out yet comes
@@ -76,9 +76,19 @@ class Stream:
         self._rest = np.zeros_like(self._rest)
 
     @property
+    def frames(self) -> int:
+        """Frames since the start."""
+        return self._usage.frames
+
+    @property
+    def opened(self) -> float:
+        """Sum of their activations; of a gate, how many were open."""
+        return self._usage.opened
+
+    @property
     def activation(self) -> float:
-        """Share of open frames since the start; 1 for a static model."""
-        return self.opened / self.frames if self.frames else 0.0
+        """Mean activation since the start; 1 for a static model."""
+        return self._usage.activation
 
     @property
     def macs_per_second(self) -> float:
@@ -88,7 +98,7 @@ class Stream:
     @property
     def latency_ms(self) -> float:
         """From a sample's arrival to its way out, computing not included:
-        one STFT window, and what resampling looks ahead."""
+        a hop, the model's delay, and what resampling looks ahead."""
         info = self.info
         seconds = (info.delay + info.hop) / info.sample_rate
         if self._rate not in (0, info.sample_rate):
@@ -170,7 +180,11 @@ class Stream:
             for part, arrays in parts.items()
             for name, array in arrays.items()
         }
-        return named | {"numbers": np.array(numbers), "rest": self._rest.copy()}
+        return named | {
+            "numbers": np.array(numbers),
+            "rest": self._rest.copy(),
+            "counts": self._usage.counts.copy(),
+        }
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
         """Goes on where a stream was when it gave `arrays`.
@@ -190,9 +204,8 @@ class Stream:
             part, _, inner = name.partition(".")
             parts.setdefault(part, {})[inner] = array
         held = self._controller is not None
-        expected = {"lane", "numbers", "rest"} | (
-            {"controller"} if held else set()
-        )
+        expected = {"lane", "numbers", "rest", "counts"}
+        expected |= {"controller"} if held else set()
         if not expected <= parts.keys() <= expected | {"before", "after"}:
             raise InputError(
                 f"state with {', '.join(sorted(parts)) or 'nothing'}: "
@@ -205,6 +218,7 @@ class Stream:
         for name, value in zip(_COUNTERS, numbers, strict=True):
             setattr(self, name, value)
         self._rest = parts["rest"][""].copy()
+        self._usage.counts = parts["counts"][""].copy()
         if self._rate:
             model = self.info.sample_rate
             self._before = Resampler(self._rate, model)
@@ -230,18 +244,17 @@ class Stream:
         if not count:
             return wav
         controller, hop = self._controller, self.info.hop
-        self.frames += count
         if controller is None:
             biases = np.full(count, self._bias, np.float32)
             out, logits = self._lane.advance(wav, biases)
-            self.opened += int((logits + biases > 0).sum())
+            self._usage.add(self.info.levels(logits, biases))
             return out
         parts = []
         for frame in wav.reshape(count, hop):
             bias = np.full(1, controller.bias, np.float32)
             out, logits = self._lane.advance(frame, bias)
-            controller.update(float(logits[0]))
-            self.opened += int(logits[0] + bias[0] > 0)
+            controller.update(logits[0])
+            self._usage.add(self.info.levels(logits, bias))
             parts.append(out)
         return np.concatenate(parts)
 
@@ -259,8 +272,6 @@ _COUNTERS = (
     "_heard",
     "_said",
     "_ahead",
-    "frames",
-    "opened",
 )
 
 

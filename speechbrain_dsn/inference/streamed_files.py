@@ -17,7 +17,7 @@ from speechbrain_dsn.cost import Decision, MacMeter
 from speechbrain_dsn.dataio.audio import probe
 from speechbrain_dsn.inference.files import FileReport, write_enhanced
 from speechbrain_dsn.inference.onnx_session import OnnxSession
-from speechbrain_dsn.inference.session import TorchSession
+from speechbrain_dsn.inference.session import StreamInfo, TorchSession
 from speechbrain_dsn.inference.streaming import Stream, make_controller
 
 __all__ = ["RecordedSession", "StreamedSignal", "stream_to_file"]
@@ -38,15 +38,15 @@ class RecordedSession:
 
     def make_lane(self) -> _RecordedLane:
         """The state of one stream, at its start."""
-        self.lanes.append(_RecordedLane(self._session.make_lane()))
+        self.lanes.append(_RecordedLane(self._session.make_lane(), self.info))
         return self.lanes[-1]
 
 
 class _RecordedLane:
     """The gates outlive a reset: a stream that ends resets itself."""
 
-    def __init__(self, lane: Any) -> None:
-        self._lane = lane
+    def __init__(self, lane: Any, info: StreamInfo) -> None:
+        self._lane, self._info = lane, info
         self.gates: list[np.ndarray] = []
 
     def advance(
@@ -54,7 +54,8 @@ class _RecordedLane:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Whole hops; notes which were open."""
         out, logits = self._lane.advance(samples, biases)
-        self.gates.append(logits + biases > 0)
+        levels = self._info.levels(logits, biases)
+        self.gates.append(self._info.gates(levels))
         return out, logits
 
     def reset(self) -> None:
@@ -143,7 +144,7 @@ class StreamedSignal:
     def decision(self) -> Decision:
         """Gates so far, one item per channel; open for a static model."""
         gates = [np.concatenate(lane.gates) for lane in self._recorder.lanes]
-        values = torch.from_numpy(np.stack(gates)).float().unsqueeze(-1)
+        values = torch.from_numpy(np.stack(gates)).float()
         return Decision(values, self._recorder.info.frame_rate)
 
     def meter(self) -> MacMeter:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechbrain_dsn.cost import CostReport, Decision
+from speechbrain_dsn.cost import CostReport, Decision, MacCount
 from speechbrain_dsn.processing import STFT
 from speechbrain_dsn.processing.stft import STFTContext
 
@@ -57,6 +57,13 @@ class Enhancer(nn.Module):
         return bool(self.lobe.report().cost.gated) and hasattr(
             self.lobe, "policy"
         )
+
+    @property
+    def cost(self) -> MacCount:
+        """MACs of one frame as they are executed: a static lobe runs all
+        that it has, whatever it could be cut to."""
+        cost = self.report().cost
+        return cost if self.dynamic else MacCount(cost.open)
 
     @property
     def lobe_arguments(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 FLOOR = 1e-8  # mean square: -80 dB re full scale
+RELEASE = 0.99  # of the power per frame: 2.7 dB per second at 62.5 frames
 
 
 @dataclass
@@ -55,12 +56,11 @@ def make_level_context(
 
 
 def follow_level(
-    frames: Tensor, context: LevelContext, release: float = 0.99
+    frames: Tensor, context: LevelContext, release: float = RELEASE
 ) -> tuple[Tensor, Tensor]:
     """The level of the loudest frame so far, slowly forgotten.
 
-    ``p_t = max(mean square of frame t, release p_(t-1))``: at 62.5 frames per
-    second a release of 0.99 is 2.7 dB per second.
+    ``p_t = max(mean square of frame t, release p_(t-1))``.
 
     Arguments
     ---------

@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.gating import budget_bias
 from speechbrain_dsn.pretrained.config import NAME, ModelConfig
 from speechbrain_dsn.pretrained.weights import (
     check_finite,
@@ -66,28 +67,14 @@ class LoadedModel:
             If the budget is out of range or the model has none.
         """
         config = self.config
-        if budget is not None:
-            if not 0 <= budget <= 1:
-                raise InputError(
-                    f"budget {budget:g}: expected a number from 0 to 1"
-                )
-            if not config.dynamic:
-                raise InputError(
-                    f"model {config.name} is static, all of it always runs: "
-                    "expected a dynamic model where a budget is given"
-                )
-            if config.calibration is None:
-                raise InputError(
-                    f"model {config.name} has no calibration: expected one "
-                    "where a budget is given"
-                )
-        elif not config.dynamic:
-            return {}
-        else:
-            budget = config.default_budget
-        if budget is None:
-            return {"bias": 0.0}
-        return {"bias": config.calibration.bias(budget)}
+        bias = budget_bias(
+            config.name,
+            config.dynamic,
+            config.calibration,
+            config.default_budget,
+            budget,
+        )
+        return {"bias": bias} if config.dynamic else {}
 
 
 def shipped_folder() -> Path:

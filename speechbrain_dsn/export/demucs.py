@@ -1,0 +1,324 @@
+"""One frame of slimmable DEMUCS as a graph.
+
+Feature maps are rows ``[B steps, C]``: neighbouring steps lie behind each
+other, so a strided convolution is a product of rows of several steps, and a
+transposed one a product whose rows are several steps. Every width has a
+branch of its own with its weights already cut.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from speechbrain_dsn.export.buckets import bucketed, numbers
+from speechbrain_dsn.export.graph import Graph, weight
+from speechbrain_dsn.export.layers import linear
+from speechbrain_dsn.export.recurrent import diagonal_gru, grouped_gru
+from speechbrain_dsn.gating import WaveformRouter
+from speechbrain_dsn.lobes.models.demucs import SlimmableDemucs
+from speechbrain_dsn.nnet.level import FLOOR, RELEASE
+from speechbrain_dsn.nnet.resampling import Downsampler, Upsampler
+from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
+
+State = dict[str, tuple[tuple[int, ...], str]]
+
+
+class DemucsGraph:
+    """Writes a lobe into a graph.
+
+    Arguments
+    ---------
+    net : SlimmableDemucs
+        Or a :class:`RoutedDemucs`.
+    """
+
+    def __init__(self, net: SlimmableDemucs) -> None:
+        self.net = net
+        self.policy: WaveformRouter | None = getattr(net, "policy", None)
+        self.encoders = {f"encoder{k}": x for k, x in enumerate(net.encoders)}
+        self.decoders = {f"decoder{k}": x for k, x in enumerate(net.decoders)}
+        self.steps = net.hop * net.up.ratio  # at the net's rate
+
+    def states(self) -> State:
+        """What one stream remembers.
+
+        Returns
+        -------
+        dict
+            Shape and type by name; all start as zeros. Several streams are
+            several times as long on the leading axis.
+        """
+        net, policy = self.net, self.policy
+        shapes = {"level": (1, 1)}
+        for name, layer in (("up", net.up), ("down", net.down)):
+            shapes[name] = (1, _blocks(layer) - 1, layer.size_in)
+        shapes |= {k: (1, 1, n) for k, n in self._overlaps().items()}
+        shapes["rnn"] = (1, net.memory.groups * net.memory.hidden)
+        if policy is not None:
+            past = policy.kernel_size // policy.stride - 1
+            if past:
+                shapes["router"] = (1, past, policy.stride)
+            shapes["policy"] = (1, 1, policy.memory.hidden_size)
+        return {name: (shape, "float32") for name, shape in shapes.items()}
+
+    def _overlaps(self) -> dict[str, int]:
+        """Values that a frame of each block shares with the next one."""
+        sizes = {k: x.in_channels for k, x in self.encoders.items()}
+        sizes |= {k: x.out_channels for k, x in self.decoders.items()}
+        first, stride = self.net.encoders[0], self.net.stride
+        if first.kernel_size == stride:
+            return {}
+        return {name: stride * channels for name, channels in sizes.items()}
+
+    def step(
+        self,
+        graph: Graph,
+        samples: str,
+        state: dict[str, str],
+        bias: str | None,
+    ) -> tuple[str, str | None]:
+        """Adds one frame.
+
+        Arguments
+        ---------
+        graph : Graph
+            Where to.
+        samples : str
+            ``[B, hop]``.
+        state : dict
+            Names of the states, replaced by those of the next ones.
+        bias : str or None
+            The compute knob ``[B, 1]``, for a lobe that decides.
+
+        Returns
+        -------
+        tuple
+            Samples ``[B, hop]``, late by the delay, and logits ``[B, J]`` or
+            None.
+        """
+        level, scale = self._level(graph, samples, state)
+        x, net = graph("Div", samples, level), self.net
+        x = _resampled(graph, net.up, x, state, "up", net.hop)
+        past = {k: state[k] for k in (*self._overlaps(), "rnn")}
+        if self.policy is None:
+            logits = None
+            top = len(net.utilizations) - 1
+            x, new = self._body(graph, x, past, top)
+        else:
+            logits = _routed(graph, self.policy, samples, state)
+            levels = np.array(net.levels, np.float32)
+            favour = graph("Add", logits, graph("Mul", bias, levels))
+            width = graph("ArgMax", favour, axis=1, keepdims=0)
+            if graph.single:
+                last = len(levels) - 1
+                x, new = self._branches(graph, width, (0, last), x, past)
+            else:
+                x, new = self._buckets(graph, width, x, past)
+        state |= new
+        x = _resampled(graph, net.down, x, state, "down", self.steps)
+        x = graph.reshape(x, -1, net.hop)
+        return graph("Mul", x, scale), logits
+
+    def _level(
+        self, graph: Graph, samples: str, state: dict[str, str]
+    ) -> tuple[str, str]:
+        """What frames are divided by ``[B, 1]``, and what undoes it ``[B,
+        hop]``."""
+        hop = self.net.hop
+        power = graph("ReduceSumSquare", samples, np.array([1]))
+        power = graph("Add", graph("Mul", power, 1 / hop), FLOOR)
+        before = graph("Max", state["level"], FLOOR)  # of zeros, the floor
+        power = graph("Max", power, graph("Mul", before, RELEASE))
+        state["level"] = power
+        level, before = graph("Sqrt", power), graph("Sqrt", before)
+        late = np.arange(hop)[None] < self.net.delay
+        return level, graph("Where", late, before, level)
+
+    def _branches(
+        self,
+        graph: Graph,
+        width: str,
+        span: tuple[int, int],
+        x: str,
+        past: dict[str, str],
+    ) -> tuple[str, dict[str, str]]:
+        """The body at one of a span of widths, half of them behind each side
+        of an ``If``."""
+        first, last = span
+        if first == last:
+            return self._body(graph, x, past, first)
+        middle = (first + last) // 2
+        branches = []
+        for part in ((middle + 1, last), (first, middle)):
+            inner = Graph(graph)
+            y, new = self._branches(inner, width, part, x, past)
+            branches.append((inner, [y, *new.values()]))
+        above = graph("Greater", width, np.array([middle]))
+        y, *values = graph.choose(above, branches)
+        return y, dict(zip(new, values, strict=True))
+
+    def _buckets(
+        self, graph: Graph, width: str, x: str, past: dict[str, str]
+    ) -> tuple[str, dict[str, str]]:
+        """The bodies of many streams, those of equal width together."""
+        whole = past | {"": graph.reshape(x, -1, self.steps)}
+
+        def run(inner: Graph, rows: str, level: int) -> list[str]:
+            some = {k: inner("Gather", v, rows) for k, v in whole.items()}
+            y, new = self._body(inner, some.pop(""), some, level)
+            return [inner.reshape(y, -1, self.steps), *new.values()]
+
+        levels = range(len(self.net.utilizations))
+        states = self.states()
+        values = bucketed(
+            graph,
+            [graph("Equal", width, np.array(level)) for level in levels],
+            numbers(graph, past["rnn"]),
+            [(self.steps,), *(states[name][0][1:] for name in past)],
+            run,
+        )
+        return values[0], dict(zip(past, values[1:], strict=True))
+
+    def _body(
+        self, graph: Graph, x: str, past: dict[str, str], level: int
+    ) -> tuple[str, dict[str, str]]:
+        """Encoders, memory and decoders at one width: ``steps`` samples per
+        stream to as many, and all states in the order of ``past``."""
+        new, skips, steps = dict(past), [], self.steps
+        for name, encoder in self.encoders.items():
+            steps //= self.net.stride
+            x = _encoder(graph, encoder, x, new, name, steps, level)
+            skips.append(x)
+        x = new["rnn"] = grouped_gru(graph, self.net.memory, x, past["rnn"])
+        for name, decoder in self.decoders.items():
+            x = graph("Add", x, skips.pop())
+            x = _decoder(graph, decoder, x, new, name, steps, level)
+            steps *= self.net.stride
+        return x, new
+
+
+def _encoder(
+    graph: Graph,
+    layer: SlimmableEncoder,
+    x: str,
+    state: dict[str, str],
+    name: str,
+    steps: int,
+    level: int,
+) -> str:
+    """Conv -> ReLU -> 1x1 -> GLU to so many steps: rows ``[B steps, C]``."""
+    width, blocks = layer.widths[level], layer.kernel_size // layer.stride
+    size = layer.stride * layer.in_channels
+    rows = _windows(graph, x, state, name, (steps, size, blocks))
+    matrix = weight(layer.first)[:width].reshape(width, -1)
+    inner = linear(graph, rows, matrix, weight(layer.first_bias)[:width])
+    matrix = weight(layer.second)[:, :width].reshape(2, -1, width)
+    bias = weight(layer.second_bias).reshape(2, -1)
+    return _glu(graph, graph("Relu", inner), matrix, bias)
+
+
+def _decoder(
+    graph: Graph,
+    layer: SlimmableDecoder,
+    rows: str,
+    state: dict[str, str],
+    name: str,
+    steps: int,
+    level: int,
+) -> str:
+    """1x1 -> GLU -> transposed conv -> ReLU of so many steps: rows ``[B
+    steps, C]`` to rows ``[B steps stride, C']``."""
+    width, stride = layer.widths[level], layer.stride
+    size = stride * layer.out_channels
+    first, bias = weight(layer.first), weight(layer.first_bias)
+    inner = _glu(graph, rows, first[:, :width], bias[:, :width])
+    kernel = weight(layer.second)[:width].reshape(width, -1)
+    bias = np.tile(weight(layer.second_bias), stride)
+    y = linear(graph, inner, kernel[:, :size].T, bias)
+    if layer.kernel_size > stride:
+        # The other half of the kernel adds to the next row.
+        late = graph("MatMul", inner, kernel[:, size:])
+        late, past = graph.reshape(late, -1, steps, size), state[name]
+        if steps > 1:
+            parts = np.array([steps - 1, 1])
+            late, last = graph("Split", late, parts, results=2, axis=1)
+            past = graph("Concat", past, late, axis=1)
+            late = last
+        state[name] = late
+        y = graph("Add", y, graph.reshape(past, -1, size))
+    if layer.activation:
+        y = graph("Relu", y)
+    return graph.reshape(y, -1, layer.out_channels)
+
+
+def _glu(graph: Graph, rows: str, matrix: np.ndarray, bias: np.ndarray) -> str:
+    """A layer ``[2, C', C]`` with a gated linear unit. Two products of half
+    the size: splitting one takes longer."""
+    value, gate = (
+        linear(graph, rows, *half) for half in zip(matrix, bias, strict=True)
+    )
+    return graph("Mul", value, graph("Sigmoid", gate))
+
+
+def _windows(
+    graph: Graph,
+    x: str,
+    state: dict[str, str],
+    name: str,
+    sizes: tuple[int, int, int],
+) -> str:
+    """What the positions of a strided kernel read.
+
+    Of so many blocks of so many values, each row holds one and the ones
+    before it: ``[B count, blocks * size]``. What the next frame reads of this
+    one replaces the state ``[B, blocks - 1, size]``.
+    """
+    count, size, blocks = sizes
+    x = graph.reshape(x, -1, count, size)
+    if blocks > 1:
+        x = graph("Concat", state[name], x, axis=1)
+        ends = (np.array([n]) for n in (count, count + blocks - 1, 1))
+        state[name] = graph("Slice", x, *ends)
+        if count > 1:
+            index = np.arange(count)[:, None] + np.arange(blocks)
+            x = graph("Gather", x, index, axis=1)
+    return graph.reshape(x, -1, blocks * size)
+
+
+def _blocks(layer: Upsampler | Downsampler) -> int:
+    """Steps of input that one step of output reads."""
+    return layer.matrix.shape[1] // layer.size_in
+
+
+def _resampled(
+    graph: Graph,
+    layer: Upsampler | Downsampler,
+    x: str,
+    state: dict[str, str],
+    name: str,
+    length: int,
+) -> str:
+    """A frame of that length, rows ``[B length / size_in, size_out]``."""
+    sizes = (length // layer.size_in, layer.size_in, _blocks(layer))
+    rows = _windows(graph, x, state, name, sizes)
+    return graph("MatMul", rows, weight(layer.matrix).T)
+
+
+def _routed(
+    graph: Graph, router: WaveformRouter, samples: str, state: dict[str, str]
+) -> str:
+    """The router: logits ``[B, J]``."""
+    stride, conv = router.stride, router.conv
+    count, blocks = router.hop // stride, router.kernel_size // stride
+    rows = _windows(graph, samples, state, "router", (count, stride, blocks))
+    bands = graph("Relu", linear(graph, rows, weight(conv.weight), conv.bias))
+    bands = graph.reshape(bands, -1, count, router.memory.input_size)
+    level = graph("ReduceMean", bands, np.array([1]), keepdims=0)
+    level = graph("Log", graph("Add", level, 1e-3))
+    memory = diagonal_gru(graph, router.memory, level, state["policy"])
+    state["policy"] = memory
+    memory = graph.reshape(memory, -1, router.memory.hidden_size)
+    return linear(graph, memory, weight(router.head.weight), router.head.bias)
