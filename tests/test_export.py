@@ -7,7 +7,7 @@ import onnx
 import pytest
 import torch
 from onnx import helper, numpy_helper
-from tiny_model import save_tiny
+from tiny_model import TINY_DEMUCS, TINY_ROUTED, save_tiny, tiny_router
 
 from speechbrain_dsn.cli.main import main
 from speechbrain_dsn.errors import InputError
@@ -101,6 +101,91 @@ def test_batch_equals_pytorch(models, name):
     out, _ = run_onnx(session, wav, gates)
     expected, _ = run_torch(model.enhancer, wav, gates)
     np.testing.assert_allclose(out, expected, atol=1e-4)
+
+
+DEMUCS = {
+    "of five layers": {"depth": 5, "utilizations": [0.125, 0.25, 0.5, 1.0]},
+    "without overlap": {"kernel_size": 4, "router_kernel": 16},
+    "two widths": {"utilizations": [0.5, 1.0], "router_kernel": 64},
+}
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("name", DEMUCS)
+def test_widths_equal_pytorch(name, batch):
+    """Over widths that change with the signal and with the knob."""
+    model = tiny_router(**DEMUCS[name])
+    frames, streams = (60, 3) if batch else (500, 1)
+    hop = model.enhancer.hop
+    wav, _ = noise_and_gates(hop, frames, streams)
+    random = np.random.default_rng(1)
+    biases = random.normal(0, 2, (streams, frames)).astype(np.float32)
+    biases[:, 5], biases[:, 6] = 1e9, -1e9  # all in one bucket
+    context = model.enhancer.make_streaming_context(streams)
+    with torch.no_grad():
+        expected, decision = model.enhancer.forward_streaming(
+            torch.from_numpy(wav), context, bias=torch.from_numpy(biases)
+        )
+    session = OnnxSession.from_model(model, batch)
+    state, out, levels = OnnxState(session, streams), [], []
+    for frame in range(frames):
+        state.samples[...] = wav[:, frame * hop : (frame + 1) * hop]
+        state.bias[:, 0] = biases[:, frame]
+        state.step()
+        out.append(state.enhanced.copy())
+        levels.append(session.info.levels(state.logit, state.bias))
+    usage = decision.usage().mean(0)
+    assert (usage > 0.02).sum() >= min(3, len(usage)) and usage.max() < 0.9
+    np.testing.assert_array_equal(
+        np.stack(levels, 1), decision.values.argmax(-1)
+    )
+    assert expected.abs().max() > 1e-2
+    np.testing.assert_allclose(np.concatenate(out, 1), expected, atol=1e-4)
+
+
+def test_a_frame_has_the_weights_of_its_width_only():
+    model = tiny_router(utilizations=[0.25, 0.5, 0.75, 1.0])
+    step = build_step(model)
+
+    def leaves(graph):
+        choices = [n for n in graph.node if n.op_type == "If"]
+        if not choices:
+            yield sum(
+                numpy_helper.to_array(w).size
+                for w in graph.initializer
+                if len(w.dims) == 2 and w.data_type == onnx.TensorProto.FLOAT
+            )
+        for branch in (b for n in choices for b in n.attribute):
+            yield from leaves(branch.g)
+
+    found, net = sorted(leaves(step.graph)), model.enhancer.lobe
+    expected = []
+    for level in range(4):
+        blocks = [b.slice_to(level) for b in (*net.encoders, *net.decoders)]
+        expected.append(sum(b.first.numel() + b.second.numel() for b in blocks))
+    assert found == expected
+    # The memory, which all share, and the router lie outside.
+    shared = {tuple(w.dims) for w in step.graph.initializer}
+    memory = net.memory
+    assert (memory.groups, memory.inputs, 3 * memory.hidden) in shared
+
+
+def test_metadata_of_widths():
+    model = tiny_router()
+    found = {k: json.loads(v) for k, v in _metadata(build_step(model)).items()}
+    cost = model.enhancer.report().cost
+    assert found["one_hot"] and found["gates"] == 3
+    assert found["levels"] == list(cost.levels)
+    assert found["macs_levels"] == [cost.of_level(k) for k in range(3)]
+    assert (found["hop"], found["delay"]) == (64, 16)
+    assert OnnxSession.from_model(model).info.cost == cost
+    # A static lobe has nothing to choose, whatever it could be cut to.
+    arguments = {k: TINY_ROUTED[k] for k in (*TINY_DEMUCS, "utilizations")}
+    config = ModelConfig("static", "demucs", arguments, front_end="waveform")
+    info = OnnxSession.from_model(LoadedModel(config.build(), config)).info
+    assert not info.dynamic
+    expected = config.build().report().macs_per_second(1.0)
+    assert info.macs_per_second(0.0) == info.macs_per_second(1.0) == expected
 
 
 def test_the_policy_decides_in_the_graph(models):
@@ -259,6 +344,7 @@ def _other_input(model):
         (_set("step_version", "{"), "no metadata"),
         (_set("hop", '"x"'), "hop is 'x'"),
         (_set("macs_gated", "3"), "cannot be run"),
+        (_set("macs_gated", "[3, 4]"), "gates is 1"),
         (lambda model: model.ClearField("metadata_props"), "no metadata"),
     ],
 )

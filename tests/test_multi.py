@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_model import save_tiny, tiny_model
+from tiny_model import save_tiny, tiny_model, tiny_router
 
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.export.onnx import export_onnx
@@ -16,9 +16,11 @@ from speechbrain_dsn.inference.streaming import make_controller
 HOP = 256
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=["gate", "widths"])
+def model(request):
     """Logits far apart, so that no gate hangs on a rounding error."""
+    if request.param == "widths":
+        return tiny_router(depth=5)  # of the same hop
     model = tiny_model()
     model.enhancer.lobe.policy.head.weight.data.mul_(100)
     wav = torch.from_numpy(hops(0, 40).reshape(1, -1))
@@ -85,13 +87,13 @@ def test_as_single_streams(sessions, hold, actions, random):
         assert set(alone) == set(many.streams)
 
 
-def test_both_branches_ran(sessions):
+def test_all_branches_ran(sessions):
     many = MultiStreamEnhancement(sessions[1], block=4)
     for _ in range(6):
         many.join()
     for frame in range(20):
         many.tick(hops(frame, 6))
-    assert many.frames == 120
+    assert many.frames == 120 and many._usage.counts.min() > 5
     assert 0.1 < many.activation < 0.9
 
 

@@ -8,6 +8,7 @@ import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_model import TINY_DEMUCS, tiny_router
 
 from speechbrain_dsn.dataio.audio import resample
 from speechbrain_dsn.errors import InputError
@@ -37,6 +38,8 @@ MODELS = {
         {**TINY, "static_groups": 1},
         front_end_arguments={"n_fft": 128, "hop": 32},
     ),
+    "demucs": ModelConfig("tiny", "demucs", TINY_DEMUCS, front_end="waveform"),
+    "routed": None,
 }
 BACKENDS = {"torch": TorchSession, "onnx": OnnxSession.from_model}
 TOLERANCE = {"torch": 1e-5, "onnx": 1e-4}
@@ -48,7 +51,14 @@ def models():
     torch.manual_seed(0)
     made = {}
     for name, config in MODELS.items():
+        if name == "routed":
+            made[name] = tiny_router()
+            continue
         enhancer = config.build()
+        if name == "demucs":
+            enhancer.lobe.decoders[-1].second.data.mul_(10)
+            made[name] = LoadedModel(enhancer, config)
+            continue
         for parameter in enhancer.parameters():
             torch.nn.init.normal_(parameter, parameter.mean().item(), 0.2)
         if enhancer.dynamic:
@@ -80,8 +90,10 @@ def signal(samples, seed=0):
 
 
 def offline(model, wav):
+    """At the default budget, as a stream."""
+    decide = model.decide()
     with torch.no_grad():
-        out, _ = model.enhancer(torch.from_numpy(wav)[None])
+        out, _ = model.enhancer(torch.from_numpy(wav)[None], **decide)
     return out[0].numpy()
 
 
@@ -110,12 +122,32 @@ def test_any_chunks_give_what_offline_gives(
     models, sessions, name, backend, samples, sizes
 ):
     wav = signal(samples)
-    stream = Stream(sessions[name, backend])
+    stream = StreamingEnhancement(sessions[name, backend]).stream
     expected = offline(models[name], wav)
     for _ in range(2):  # a flushed stream is as a new one
         out = in_chunks(stream, wav, sizes)
         assert out.dtype == np.float32 and len(out) == samples
         np.testing.assert_allclose(out, expected, atol=TOLERANCE[backend])
+
+
+@each_backend
+def test_every_width_ran_and_is_counted(models, sessions, backend):
+    stream = StreamingEnhancement(sessions["routed", backend]).stream
+    wav = signal(6400)
+    stream.run(wav)
+    model = models["routed"]
+    with torch.no_grad():
+        _, decision = model.enhancer(
+            torch.from_numpy(wav)[None], **model.decide()
+        )
+    usage = decision.values[0, : stream.frames].mean(0)
+    assert stream.frames == 100 and usage.min() > 0.1
+    cost = model.enhancer.report().cost
+    assert stream.activation == pytest.approx(usage @ torch.tensor(cost.levels))
+    rate = model.enhancer.report().frame_rate
+    assert stream.macs_per_second == pytest.approx(
+        cost.at(usage.tolist()) * rate
+    )
 
 
 def test_both_branches_ran(models, sessions):
@@ -162,8 +194,9 @@ def test_another_rate_is_resampled_both_ways(models, sessions, backend, rate):
 @each_backend
 @pytest.mark.parametrize("rate", [16000, 44100])
 @pytest.mark.parametrize("hold", [False, True])
-def test_saved_and_restored_in_mid_stream(sessions, backend, rate, hold):
-    session = sessions["dynamic", backend]
+@pytest.mark.parametrize("name", ["dynamic", "routed"])
+def test_saved_and_restored_in_mid_stream(sessions, name, backend, rate, hold):
+    session = sessions[name, backend]
     enhancement = StreamingEnhancement(session, 0.5, hold)
     wav = signal(6000)
     whole = in_chunks(enhancement.make_stream(), wav, [2100], rate)
@@ -174,6 +207,8 @@ def test_saved_and_restored_in_mid_stream(sessions, backend, rate, hold):
     first.run(signal(3000, seed=2), rate)  # goes its own way
     out += [second.run(wav[2100:], rate), second.flush()]
     assert np.array_equal(np.concatenate(out), whole)
+    # Flushed: both have forgotten the signal, and what it took.
+    assert first.frames > second.frames == 0
 
 
 def test_a_state_of_something_else_is_refused(sessions):
@@ -306,22 +341,26 @@ def test_loudest_allowed_input_stays_finite(sessions, backend):
 
 
 @each_backend
-def test_held_budget(models, sessions, backend):
-    session = sessions["dynamic", backend]
-    stream = StreamingEnhancement(session, 0.3, hold=True).stream
-    stream.run(signal(16000 * (10 if backend == "onnx" else 2)))
-    limit = make_controller(session.info, 0.3).limit
+@pytest.mark.parametrize("name", ["dynamic", "routed"])
+def test_held_budget(sessions, name, backend):
+    session = sessions[name, backend]
+    stream = StreamingEnhancement(session, 0.4, hold=True).stream
+    seconds = 10 if (name, backend) == ("dynamic", "onnx") else 2
+    stream.run(signal(16000 * seconds))
+    limit = make_controller(session.info, 0.4).limit
     assert 0 < stream.opened < stream.frames
-    assert abs(stream.opened - 0.3 * stream.frames) <= limit
+    assert abs(stream.opened - 0.4 * stream.frames) <= limit
 
 
 @each_backend
-def test_budget_by_calibration(sessions, backend):
-    session = sessions["dynamic", backend]
+@pytest.mark.parametrize("name", ["dynamic", "routed"])
+def test_budget_by_calibration(sessions, name, backend):
+    session = sessions[name, backend]
+    lowest = session.info.cost.levels[0]
     for budget in (0.0, 1.0):
         stream = StreamingEnhancement(session, budget).stream
         stream.run(signal(3000))
-        assert stream.activation == budget
+        assert stream.activation == max(budget, lowest)
 
 
 @pytest.mark.parametrize(
@@ -329,6 +368,7 @@ def test_budget_by_calibration(sessions, backend):
     [
         ("ftfnet", 0.5, False, "static"),
         ("ftfnet", 0.5, True, "static"),
+        ("demucs", 0.5, False, "static"),
         ("dynamic", 1.5, False, "budget 1.5"),
         ("dynamic", 1.5, True, "budget 1.5"),
         ("dynamic", None, True, "no default budget"),

@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     path = export_onnx(load_model(args.model), args.out, args.batch)
     session = OnnxSession.from_file(path)
     info = session.info
-    rates = [info.macs_per_second(share) / 1e6 for share in (0, 1)]
+    ends = (info.cost.levels[0], 1.0)
+    rates = [info.macs_per_second(share) / 1e6 for share in ends]
     print(
         f"{path}: {info.name}, {path.stat().st_size / 1e6:.1f} MB, "
         f"{'any number of streams' if session.batch else 'one stream'}, "

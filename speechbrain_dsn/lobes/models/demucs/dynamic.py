@@ -65,8 +65,9 @@ class RoutedDemucs(SlimmableDemucs):
             raise ValueError(
                 f"a router needs at least two widths, got {self.utilizations}"
             )
-        # Activations of the widths: shares of the widest one's MACs.
-        self.levels = self.encoders[0].macs(self.stride).levels
+        # Activations of the widths: shares of the widest one's MACs, over
+        # all layers, since a small one may not have so many widths.
+        self.levels = super().report().cost.levels
         self.temperature = temperature
         self.straight_through = straight_through
         self.policy = WaveformRouter(
