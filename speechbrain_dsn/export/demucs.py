@@ -1,9 +1,7 @@
 """One frame of slimmable DEMUCS as a graph.
 
-Feature maps are rows ``[B steps, C]``: neighbouring steps lie behind each
-other, so a strided convolution is a product of rows of several steps, and a
-transposed one a product whose rows are several steps. Every width has a
-branch of its own with its weights already cut.
+Every width has a branch of its own, with its weights already cut. What all
+frames run lies outside: the router, both resamplers, and the level.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -15,13 +13,17 @@ import numpy as np
 
 from speechbrain_dsn.export.buckets import bucketed, numbers
 from speechbrain_dsn.export.graph import Graph, weight
-from speechbrain_dsn.export.layers import linear
-from speechbrain_dsn.export.recurrent import diagonal_gru, grouped_gru
+from speechbrain_dsn.export.policy import waveform_router
+from speechbrain_dsn.export.recurrent import grouped_gru
+from speechbrain_dsn.export.slimmable import (
+    decoder_block,
+    encoder_block,
+    windows,
+)
 from speechbrain_dsn.gating import WaveformRouter
 from speechbrain_dsn.lobes.models.demucs import SlimmableDemucs
 from speechbrain_dsn.nnet.level import FLOOR, RELEASE
 from speechbrain_dsn.nnet.resampling import Downsampler, Upsampler
-from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
 
 State = dict[str, tuple[tuple[int, ...], str]]
 
@@ -108,7 +110,7 @@ class DemucsGraph:
             top = len(net.utilizations) - 1
             x, new = self._body(graph, x, past, top)
         else:
-            logits = _routed(graph, self.policy, samples, state)
+            logits = waveform_router(graph, self.policy, samples, state)
             levels = np.array(net.levels, np.float32)
             favour = graph("Add", logits, graph("Mul", bias, levels))
             width = graph("ArgMax", favour, axis=1, keepdims=0)
@@ -190,102 +192,14 @@ class DemucsGraph:
         new, skips, steps = dict(past), [], self.steps
         for name, encoder in self.encoders.items():
             steps //= self.net.stride
-            x = _encoder(graph, encoder, x, new, name, steps, level)
+            x = encoder_block(graph, encoder, x, new, name, steps, level)
             skips.append(x)
         x = new["rnn"] = grouped_gru(graph, self.net.memory, x, past["rnn"])
         for name, decoder in self.decoders.items():
             x = graph("Add", x, skips.pop())
-            x = _decoder(graph, decoder, x, new, name, steps, level)
+            x = decoder_block(graph, decoder, x, new, name, steps, level)
             steps *= self.net.stride
         return x, new
-
-
-def _encoder(
-    graph: Graph,
-    layer: SlimmableEncoder,
-    x: str,
-    state: dict[str, str],
-    name: str,
-    steps: int,
-    level: int,
-) -> str:
-    """Conv -> ReLU -> 1x1 -> GLU to so many steps: rows ``[B steps, C]``."""
-    width, blocks = layer.widths[level], layer.kernel_size // layer.stride
-    size = layer.stride * layer.in_channels
-    rows = _windows(graph, x, state, name, (steps, size, blocks))
-    matrix = weight(layer.first)[:width].reshape(width, -1)
-    inner = linear(graph, rows, matrix, weight(layer.first_bias)[:width])
-    matrix = weight(layer.second)[:, :width].reshape(2, -1, width)
-    bias = weight(layer.second_bias).reshape(2, -1)
-    return _glu(graph, graph("Relu", inner), matrix, bias)
-
-
-def _decoder(
-    graph: Graph,
-    layer: SlimmableDecoder,
-    rows: str,
-    state: dict[str, str],
-    name: str,
-    steps: int,
-    level: int,
-) -> str:
-    """1x1 -> GLU -> transposed conv -> ReLU of so many steps: rows ``[B
-    steps, C]`` to rows ``[B steps stride, C']``."""
-    width, stride = layer.widths[level], layer.stride
-    size = stride * layer.out_channels
-    first, bias = weight(layer.first), weight(layer.first_bias)
-    inner = _glu(graph, rows, first[:, :width], bias[:, :width])
-    kernel = weight(layer.second)[:width].reshape(width, -1)
-    bias = np.tile(weight(layer.second_bias), stride)
-    y = linear(graph, inner, kernel[:, :size].T, bias)
-    if layer.kernel_size > stride:
-        # The other half of the kernel adds to the next row.
-        late = graph("MatMul", inner, kernel[:, size:])
-        late, past = graph.reshape(late, -1, steps, size), state[name]
-        if steps > 1:
-            parts = np.array([steps - 1, 1])
-            late, last = graph("Split", late, parts, results=2, axis=1)
-            past = graph("Concat", past, late, axis=1)
-            late = last
-        state[name] = late
-        y = graph("Add", y, graph.reshape(past, -1, size))
-    if layer.activation:
-        y = graph("Relu", y)
-    return graph.reshape(y, -1, layer.out_channels)
-
-
-def _glu(graph: Graph, rows: str, matrix: np.ndarray, bias: np.ndarray) -> str:
-    """A layer ``[2, C', C]`` with a gated linear unit. Two products of half
-    the size: splitting one takes longer."""
-    value, gate = (
-        linear(graph, rows, *half) for half in zip(matrix, bias, strict=True)
-    )
-    return graph("Mul", value, graph("Sigmoid", gate))
-
-
-def _windows(
-    graph: Graph,
-    x: str,
-    state: dict[str, str],
-    name: str,
-    sizes: tuple[int, int, int],
-) -> str:
-    """What the positions of a strided kernel read.
-
-    Of so many blocks of so many values, each row holds one and the ones
-    before it: ``[B count, blocks * size]``. What the next frame reads of this
-    one replaces the state ``[B, blocks - 1, size]``.
-    """
-    count, size, blocks = sizes
-    x = graph.reshape(x, -1, count, size)
-    if blocks > 1:
-        x = graph("Concat", state[name], x, axis=1)
-        ends = (np.array([n]) for n in (count, count + blocks - 1, 1))
-        state[name] = graph("Slice", x, *ends)
-        if count > 1:
-            index = np.arange(count)[:, None] + np.arange(blocks)
-            x = graph("Gather", x, index, axis=1)
-    return graph.reshape(x, -1, blocks * size)
 
 
 def _blocks(layer: Upsampler | Downsampler) -> int:
@@ -303,22 +217,5 @@ def _resampled(
 ) -> str:
     """A frame of that length, rows ``[B length / size_in, size_out]``."""
     sizes = (length // layer.size_in, layer.size_in, _blocks(layer))
-    rows = _windows(graph, x, state, name, sizes)
+    rows = windows(graph, x, state, name, sizes)
     return graph("MatMul", rows, weight(layer.matrix).T)
-
-
-def _routed(
-    graph: Graph, router: WaveformRouter, samples: str, state: dict[str, str]
-) -> str:
-    """The router: logits ``[B, J]``."""
-    stride, conv = router.stride, router.conv
-    count, blocks = router.hop // stride, router.kernel_size // stride
-    rows = _windows(graph, samples, state, "router", (count, stride, blocks))
-    bands = graph("Relu", linear(graph, rows, weight(conv.weight), conv.bias))
-    bands = graph.reshape(bands, -1, count, router.memory.input_size)
-    level = graph("ReduceMean", bands, np.array([1]), keepdims=0)
-    level = graph("Log", graph("Add", level, 1e-3))
-    memory = diagonal_gru(graph, router.memory, level, state["policy"])
-    state["policy"] = memory
-    memory = graph.reshape(memory, -1, router.memory.hidden_size)
-    return linear(graph, memory, weight(router.head.weight), router.head.bias)

@@ -1,4 +1,4 @@
-"""The policy that decides on a frame, as operators.
+"""What decides on a frame, as operators.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -15,7 +15,9 @@ from speechbrain_dsn.export.layers import (
     leaky,
     linear,
 )
-from speechbrain_dsn.gating import FramePolicy
+from speechbrain_dsn.export.recurrent import diagonal_gru
+from speechbrain_dsn.export.slimmable import windows
+from speechbrain_dsn.gating import FramePolicy, WaveformRouter
 
 
 def frame_policy(
@@ -58,6 +60,41 @@ def frame_policy(
     if policy.memory is not None:
         x = _remembered(graph, policy, x, state)
     return linear(graph, x, weight(policy.head.weight), policy.head.bias)
+
+
+def waveform_router(
+    graph: Graph, router: WaveformRouter, samples: str, state: dict[str, str]
+) -> str:
+    """Adds a router.
+
+    Arguments
+    ---------
+    graph : Graph
+        Where to.
+    router : WaveformRouter
+        The router.
+    samples : str
+        ``[B, hop]``.
+    state : dict
+        Names of the states; ``router``, its last samples, and ``policy``, its
+        memory, are replaced.
+
+    Returns
+    -------
+    str
+        Logits ``[B, J]``.
+    """
+    stride, conv = router.stride, router.conv
+    count, blocks = router.hop // stride, router.kernel_size // stride
+    rows = windows(graph, samples, state, "router", (count, stride, blocks))
+    bands = graph("Relu", linear(graph, rows, weight(conv.weight), conv.bias))
+    bands = graph.reshape(bands, -1, count, router.memory.input_size)
+    level = graph("ReduceMean", bands, np.array([1]), keepdims=0)
+    level = graph("Log", graph("Add", level, 1e-3))
+    memory = diagonal_gru(graph, router.memory, level, state["policy"])
+    state["policy"] = memory
+    memory = graph.reshape(memory, -1, router.memory.hidden_size)
+    return linear(graph, memory, weight(router.head.weight), router.head.bias)
 
 
 def _remembered(

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating.budget import BudgetController
+from speechbrain_dsn.inference.info import StreamInfo
 from speechbrain_dsn.inference.onnx_session import OnnxSession, onnx_available
-from speechbrain_dsn.inference.session import StreamInfo, TorchSession
+from speechbrain_dsn.inference.session import TorchSession
 from speechbrain_dsn.pretrained import load_model
 
 __all__ = ["make_controller", "open_session"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
-from speechbrain_dsn.inference.session import StreamInfo
+from speechbrain_dsn.inference.info import StreamInfo
 
 if TYPE_CHECKING:
     import onnx

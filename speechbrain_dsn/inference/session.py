@@ -1,9 +1,9 @@
-"""What a stream runs on: the facts of a model, and PyTorch as a runtime.
+"""What a stream runs on, and PyTorch as that.
 
-A session has ``info``, a :class:`StreamInfo`, and ``make_lane()``, the state
-of one stream: ``advance(samples, biases) -> (enhanced, logits [n, K])`` over
-whole hops, ``arrays()`` and ``load(arrays)`` to save and restore it, ``reset()``.
-Besides :class:`TorchSession` there is
+A session has ``info``, a :class:`~speechbrain_dsn.inference.info.StreamInfo`,
+and ``make_lane()``, the state of one stream: ``advance(samples, biases) ->
+(enhanced, logits [n, K])`` over whole hops, ``arrays()`` and ``load(arrays)``
+to save and restore it, ``reset()``. Besides :class:`TorchSession` there is
 :class:`~speechbrain_dsn.inference.onnx_session.OnnxSession`.
 
 Authors
@@ -12,208 +12,19 @@ Authors
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.gating import Calibration, budget_bias
-from speechbrain_dsn.gating.budget import chosen_levels
+from speechbrain_dsn.inference.info import StreamInfo
 from speechbrain_dsn.pretrained import LoadedModel
 
-__all__ = [
-    "StreamInfo",
-    "TorchLane",
-    "TorchSession",
-    "Usage",
-    "check_arrays",
-]
-
-
-@dataclass(frozen=True)
-class StreamInfo:
-    """What a stream has to know of its model.
-
-    Arguments
-    ---------
-    name : str
-        Of the model.
-    sample_rate : int
-        In Hz.
-    hop : int
-        Samples that a stream advances by.
-    delay : int
-        Samples by which the output of a hop lags behind its input.
-    frame_rate : float
-        Hops per second.
-    dynamic : bool
-        Whether the model decides.
-    cost : MacCount
-        MACs of one frame.
-    calibration : Calibration, optional
-        From budgets to biases.
-    default_budget : float, optional
-        Used where none is asked for.
-    """
-
-    name: str
-    sample_rate: int
-    hop: int
-    delay: int
-    frame_rate: float
-    dynamic: bool
-    cost: MacCount
-    calibration: Calibration | None = None
-    default_budget: float | None = None
-
-    @classmethod
-    def of(cls, model: LoadedModel) -> StreamInfo:
-        """The facts of a loaded model.
-
-        Arguments
-        ---------
-        model : LoadedModel
-            Any.
-
-        Returns
-        -------
-        StreamInfo
-            Its own.
-        """
-        config, enhancer = model.config, model.enhancer
-        return cls(
-            config.name,
-            config.sample_rate,
-            enhancer.hop,
-            enhancer.delay,
-            enhancer.report().frame_rate,
-            enhancer.dynamic,
-            enhancer.cost,
-            config.calibration,
-            config.default_budget,
-        )
-
-    def bias(self, budget: float | None = None) -> float:
-        """What is added to the logits.
-
-        Arguments
-        ---------
-        budget : float, optional
-            Wanted mean activation in 0..1; the model's default without it.
-
-        Returns
-        -------
-        float
-            0 for a model that does not decide or has no default.
-
-        Raises
-        ------
-        InputError
-            If the budget is out of range, or the model has none.
-        """
-        return budget_bias(
-            self.name,
-            self.dynamic,
-            self.calibration,
-            self.default_budget,
-            budget,
-        )
-
-    @property
-    def logits(self) -> int:
-        """Logits per frame: one of a gate, and of a static model."""
-        return max(1, len(self.cost.gated))
-
-    def levels(
-        self, logits: np.ndarray, biases: np.ndarray | float
-    ) -> np.ndarray:
-        """At which of ``cost.levels`` frames ran.
-
-        Arguments
-        ---------
-        logits : np.ndarray
-            Of a lane ``[n, K]``.
-        biases : np.ndarray or float
-            That it was given ``[n]``.
-
-        Returns
-        -------
-        np.ndarray
-            Indices ``[n]``.
-        """
-        return chosen_levels(logits, self.cost.levels, biases)
-
-    def gates(self, levels: np.ndarray) -> np.ndarray:
-        """The gates of frames that ran at these levels.
-
-        Arguments
-        ---------
-        levels : np.ndarray
-            Indices ``[n]``.
-
-        Returns
-        -------
-        np.ndarray
-            Booleans ``[n, K]``.
-        """
-        if self.cost.one_hot:
-            return levels[:, None] == np.arange(len(self.cost.levels))
-        return levels[:, None] > 0
-
-    def macs_per_second(self, activation: float) -> float:
-        """MACs per second of audio at a mean activation."""
-        return self.cost.at_activation(activation) * self.frame_rate
-
-
-class Usage:
-    """How many frames ran at each level.
-
-    Arguments
-    ---------
-    levels : sequence of float
-        Their activations.
-
-    Example
-    -------
-    >>> usage = Usage((0.25, 0.5, 1.0))
-    >>> usage.add(np.array([0, 2, 1, 1]))
-    >>> usage.frames, usage.opened, usage.activation
-    (4, 2.25, 0.5625)
-    """
-
-    def __init__(self, levels: Sequence[float]) -> None:
-        self._levels = np.asarray(levels, np.float64)
-        self.counts = np.zeros(len(levels), np.int64)
-
-    def add(self, levels: np.ndarray) -> None:
-        """Adds frames.
-
-        Arguments
-        ---------
-        levels : np.ndarray
-            Index of the level of each.
-        """
-        self.counts += np.bincount(levels, minlength=len(self.counts))
-
-    @property
-    def frames(self) -> int:
-        """All frames so far."""
-        return int(self.counts.sum())
-
-    @property
-    def opened(self) -> float:
-        """Sum of their activations; of a gate, how many were open."""
-        return float(self.counts @ self._levels)
-
-    @property
-    def activation(self) -> float:
-        """Mean activation of all frames so far."""
-        return self.opened / self.frames if self.frames else 0.0
+__all__ = ["TorchLane", "TorchSession", "check_arrays"]
 
 
 class TorchSession:

@@ -11,8 +11,9 @@ import numpy as np
 from speechbrain_dsn.dataio.resample import Resampler
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating.budget import BudgetController
+from speechbrain_dsn.inference.info import Usage
 from speechbrain_dsn.inference.onnx_session import OnnxSession
-from speechbrain_dsn.inference.session import TorchSession, Usage
+from speechbrain_dsn.inference.session import TorchSession
 
 __all__ = ["LOUDEST", "Stream", "check_chunk"]
 

@@ -16,8 +16,9 @@ import torch
 from speechbrain_dsn.cost import Decision, MacMeter
 from speechbrain_dsn.dataio.audio import probe
 from speechbrain_dsn.inference.files import FileReport, write_enhanced
+from speechbrain_dsn.inference.info import StreamInfo
 from speechbrain_dsn.inference.onnx_session import OnnxSession
-from speechbrain_dsn.inference.session import StreamInfo, TorchSession
+from speechbrain_dsn.inference.session import TorchSession
 from speechbrain_dsn.inference.streaming import Stream, make_controller
 
 __all__ = ["RecordedSession", "StreamedSignal", "stream_to_file"]
