@@ -17,6 +17,9 @@ help:
 	@echo "make format  correct the style"
 	@echo "make clean   remove what the other targets made, .venv too"
 
+# Threads that sleep while they wait: on a busy machine, spinning ones make a
+# step of training last fifty times as long.
+demo: export OMP_WAIT_POLICY ?= PASSIVE
 demo: $(VENV)/installed
 	$(BIN)/speechbrain-dsn demo
 

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget",
         type=float,
         metavar="0..1",
-        help="mean share of frames that run in full (default: the model's)",
+        help="mean share of what the gates can add, 0..1 (default: the model's)",
     )
     parser.add_argument(
         "--plot",
