@@ -54,9 +54,7 @@ class Enhancer(nn.Module):
     @property
     def dynamic(self) -> bool:
         """Whether the lobe decides."""
-        return bool(self.lobe.report().cost.gated) and hasattr(
-            self.lobe, "policy"
-        )
+        return hasattr(self.lobe, "policy")
 
     @property
     def cost(self) -> MacCount:
@@ -84,6 +82,24 @@ class Enhancer(nn.Module):
             Decisions about it.
         """
         return -(-(samples + self.delay) // self.hop) if samples else 0
+
+    def _run_lobe(
+        self, x: Tensor, lengths: Tensor | None, **decide
+    ) -> tuple[Tensor, Decision | None]:
+        """Whole signals; only a lobe that decides is told their lengths in
+        samples, as frames."""
+        if not self.dynamic:
+            return self.lobe(x, **decide), None
+        if lengths is not None:
+            lengths = -(-(lengths + self.delay) // self.hop)
+        return self.lobe(x, lengths=lengths, **decide)
+
+    def _stream_lobe(
+        self, x: Tensor, context: Any, **decide
+    ) -> tuple[Tensor, Decision | None]:
+        """Any number of frames."""
+        out = self.lobe.forward_streaming(x, context, **decide)
+        return out if self.dynamic else (out, None)
 
     def report(self) -> CostReport:
         """Cost of one frame, layer by layer; an STFT does not count.
@@ -184,14 +200,8 @@ class SpectralEnhancer(Enhancer):
             a static lobe.
         """
         spectrum = self.stft(wav)
-        frames = None
-        if lengths is not None:
-            frames = -(-(lengths + self.stft.overlap) // self.stft.hop)
         magnitude = self.compress(spectrum)
-        if self.dynamic:
-            mask, decision = self.lobe(magnitude, lengths=frames, **decide)
-        else:
-            mask, decision = self.lobe(magnitude, **decide), None
+        mask, decision = self._run_lobe(magnitude, lengths, **decide)
         estimate = self.stft.inverse(self.apply(spectrum, mask), wav.size(1))
         return estimate, decision
 
@@ -275,10 +285,9 @@ class SpectralEnhancer(Enhancer):
             :class:`Decision` or None for a static lobe.
         """
         spectrum = self.stft.analyse_streaming(wav, context.stft)
-        out = self.lobe.forward_streaming(
+        mask, decision = self._stream_lobe(
             self.compress(spectrum), context.lobe, **decide
         )
-        mask, decision = out if self.dynamic else (out, None)
         wav = self.stft.synthesise_streaming(
             self.apply(spectrum, mask), context.stft
         )

@@ -81,12 +81,7 @@ class WaveformEnhancer(Enhancer):
         samples = wav.size(1)
         missing = self.frames(samples) * self.hop - samples
         frames = F.pad(wav, (0, missing)).unflatten(1, (-1, self.hop))
-        if self.dynamic:
-            if lengths is not None:
-                lengths = -(-(lengths + self.delay) // self.hop)
-            frames, decision = self.lobe(frames, lengths=lengths, **decide)
-        else:
-            frames, decision = self.lobe(frames, **decide), None
+        frames, decision = self._run_lobe(frames, lengths, **decide)
         estimate = frames.flatten(1)[:, self.delay : self.delay + samples]
         return estimate, decision
 
@@ -130,6 +125,5 @@ class WaveformEnhancer(Enhancer):
             None for a static lobe.
         """
         frames = wav.unflatten(1, (-1, self.hop))
-        out = self.lobe.forward_streaming(frames, context, **decide)
-        frames, decision = out if self.dynamic else (out, None)
+        frames, decision = self._stream_lobe(frames, context, **decide)
         return frames.flatten(1), decision
