@@ -32,6 +32,7 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     """
     data, counter = hparams["data"], hparams["epoch_counter"]
     check_scores(hparams)
+    teacher = hparams["teacher"] and load_model(hparams["teacher"])
     data.prepare()
     hparams.setdefault("metric_scale", None)
     if hparams["metric_scale"] == "auto":
@@ -45,8 +46,6 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
         warm_start(hparams["enhancer"], hparams["warm_start"])
         hparams["first_epoch"] += hparams["warm_epochs"]
         counter.current = hparams["warm_epochs"]
-    if hparams["teacher"]:
-        hparams["teacher_net"] = load_model(hparams["teacher"]).enhancer.eval()
     brain = DynamicBrain(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],
@@ -55,7 +54,7 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
         checkpointer=hparams["checkpointer"],
     )
     if hparams["teacher"]:
-        hparams["teacher_net"].to(brain.device)
+        brain.hparams.teacher_net = teacher.enhancer.to(brain.device).eval()
     valid = data.valid()
     brain.fit(
         counter,

@@ -247,7 +247,12 @@ def measure(
     """
     rows: list[Evaluation] = []
     for budget in budgets:
-        noisy = rows[0].noisy if rows else None
+        first = rows[0] if rows else None
+        default = model.config.default_budget
+        if first and first.budget is None and budget == default:
+            rows.append(replace(first, budget=budget))  # the default by number
+            continue
+        noisy = first.noisy if first else None
         rows.append(
             evaluate_pairs(
                 model, test, metrics, budget, hparams["workers"], noisy
