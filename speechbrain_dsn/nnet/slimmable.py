@@ -18,9 +18,7 @@ Authors
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -29,157 +27,14 @@ from torch.nn import functional as F
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.masking import bucketed, mask_widths
 from speechbrain_dsn.nnet.strided import conv_steps, conv_transpose_steps
+from speechbrain_dsn.nnet.widths import (
+    SlimmableBlock,
+    SlimmableContext,
+    draw_weights,
+)
 
 
-@dataclass
-class SlimmableContext:
-    """What a block keeps from one chunk to the next.
-
-    Arguments
-    ---------
-    past : Tensor
-        Of an encoder the last ``kernel - stride`` input steps, of a decoder
-        what it owes to the next ``kernel - stride`` output steps; zeros at
-        the start of a stream. ``[B, kernel - stride, C]``.
-    """
-
-    past: Tensor
-
-
-class _SlimmableBlock(nn.Module):
-    """What encoder and decoder share: sizes, the three ways to run, cost."""
-
-    def __init__(
-        self,
-        out_channels: int,
-        in_channels: int,
-        inner_channels: int,
-        kernel_size: int,
-        stride: int,
-        utilizations: Sequence[float],
-    ) -> None:
-        super().__init__()
-        if kernel_size not in (stride, 2 * stride):
-            raise ValueError(
-                f"kernel {kernel_size}: expected one or two strides of {stride}"
-            )
-        self.utilizations = check_utilizations(utilizations)
-        self.out_channels, self.in_channels = out_channels, in_channels
-        self.inner_channels = inner_channels
-        self.kernel_size, self.stride = kernel_size, stride
-        self.widths = tuple(
-            math.ceil(inner_channels * u) for u in self.utilizations
-        )
-
-    @property
-    def _halo(self) -> int:
-        """Steps that a frame shares with the one before it."""
-        return self.kernel_size - self.stride
-
-    def _shared_channels(self) -> int:
-        """Channels of these steps."""
-        raise NotImplementedError
-
-    def make_streaming_context(
-        self,
-        batch_size: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> SlimmableContext:
-        """The state at the start of a stream.
-
-        Arguments
-        ---------
-        batch_size : int
-            Streams.
-        device : torch.device, optional
-            Where the state lives.
-        dtype : torch.dtype, optional
-            Its type.
-
-        Returns
-        -------
-        SlimmableContext
-            Silence.
-        """
-        shape = (batch_size, self._halo, self._shared_channels())
-        return SlimmableContext(torch.zeros(shape, device=device, dtype=dtype))
-
-    def _fresh(self, x: Tensor) -> SlimmableContext:
-        return self.make_streaming_context(len(x), x.device, x.dtype)
-
-    def _common(self, level: Tensor | None) -> int | None:
-        """The width of all frames, if they share one."""
-        if level is None or not level.numel():
-            return len(self.widths) - 1
-        levels = set(level.flatten().tolist())
-        return levels.pop() if len(levels) == 1 else None
-
-    def forward_skipping(self, x: Tensor, level: Tensor) -> Tensor:
-        """Runs each frame at its own width; differentiable in all but it.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[B, T, steps, C]``.
-        level : Tensor
-            Index of the width of each frame ``[B, T]``.
-
-        Returns
-        -------
-        Tensor
-            ``[B, T, steps', C']``, equal to ``forward`` for this choice.
-        """
-        return self.forward_streaming(x, self._fresh(x), level)
-
-    def slice_to(self, level: int) -> _SlimmableBlock:
-        """The same block with one width only, with its own copy.
-
-        Arguments
-        ---------
-        level : int
-            Index of the width.
-
-        Returns
-        -------
-        torch.nn.Module
-            Needs no gate.
-        """
-        dense = type(self)(
-            self.out_channels,
-            self.in_channels,
-            self.kernel_size,
-            self.stride,
-            (self.utilizations[level],),
-            **self._options(),
-        ).to(self.first_bias)
-        with torch.no_grad():
-            for name, parameter in dense.named_parameters():
-                whole = getattr(self, name)
-                for axis, size in enumerate(parameter.shape):
-                    whole = whole.narrow(axis, 0, size)
-                parameter.copy_(whole)
-        return dense
-
-    def _options(self) -> dict[str, bool]:
-        return {}
-
-    def _macs(self, inner_steps: int, per_channel: int) -> MacCount:
-        """Cost of ``inner_steps`` positions of each inner channel."""
-        gated = tuple(inner_steps * per_channel * w for w in self.widths)
-        if len(gated) == 1:
-            return MacCount(gated[0])
-        return MacCount(0, gated, one_hot=True)
-
-    def extra_repr(self) -> str:
-        """Sizes for ``print``."""
-        return (
-            f"{self.in_channels} -> {self.widths} -> {self.out_channels}, "
-            f"kernel {self.kernel_size}, stride {self.stride}"
-        )
-
-
-class SlimmableEncoder(_SlimmableBlock):
+class SlimmableEncoder(SlimmableBlock):
     """Conv1d -> ReLU -> 1x1 -> GLU, slimmable between the two layers.
 
     Figure 1 of arXiv 2507.04879. Causal (our choice): an output step reads
@@ -342,7 +197,7 @@ class SlimmableEncoder(_SlimmableBlock):
         )
 
 
-class SlimmableDecoder(_SlimmableBlock):
+class SlimmableDecoder(SlimmableBlock):
     """1x1 -> GLU -> transposed Conv1d -> ReLU, slimmable in between.
 
     Figure 1 of arXiv 2507.04879; both halves of the GLU are cut alike. Causal
@@ -521,50 +376,3 @@ class SlimmableDecoder(_SlimmableBlock):
         return self._macs(
             steps, 2 * self.in_channels + self.kernel_size * self.out_channels
         )
-
-
-def check_utilizations(utilizations: Sequence[float]) -> tuple[float, ...]:
-    """Refuses what is no ladder of widths.
-
-    Arguments
-    ---------
-    utilizations : sequence of float
-        Shares of the inner channels.
-
-    Returns
-    -------
-    tuple of float
-        The same.
-
-    Raises
-    ------
-    ValueError
-        Unless they ascend within (0, 1].
-
-    Example
-    -------
-    >>> check_utilizations([0.25, 1])
-    (0.25, 1.0)
-    """
-    ladder = tuple(map(float, utilizations))
-    inside = all(0 < u <= 1 for u in ladder)
-    if not ladder or not inside or list(ladder) != sorted(set(ladder)):
-        raise ValueError(
-            f"utilizations ascend within (0, 1], got {list(utilizations)}"
-        )
-    return ladder
-
-
-def draw_weights(weight: Tensor, fan_in: int, gain: float) -> None:
-    """Fills a weight with normal numbers of deviation ``gain / sqrt(fan_in)``.
-
-    Arguments
-    ---------
-    weight : Tensor
-        Filled in place.
-    fan_in : int
-        Inputs that an output sums over.
-    gain : float
-        What the following non-linearity takes away.
-    """
-    nn.init.normal_(weight, std=gain / fan_in**0.5)

@@ -34,11 +34,8 @@ from speechbrain_dsn.nnet.resampling import (
     Upsampler,
 )
 from speechbrain_dsn.nnet.rnn import GRUContext, TimeGRU
-from speechbrain_dsn.nnet.slimmable import (
-    SlimmableContext,
-    SlimmableDecoder,
-    SlimmableEncoder,
-)
+from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
+from speechbrain_dsn.nnet.widths import SlimmableContext
 
 
 @dataclass
