@@ -24,6 +24,7 @@ PROGRAM = "speechbrain-dsn"
 COMMANDS = {
     "enhance": "clean noisy files, folders or globs",
     "evaluate": "score a model on pairs of clean and noisy files",
+    "compare": "results of several models side by side",
     "profile": "MACs per layer, parameters and real-time factor of a model",
     "live": "enhance a stream, frame by frame",
     "export": "write a model as ONNX",

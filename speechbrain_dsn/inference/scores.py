@@ -7,6 +7,7 @@ Authors
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,25 @@ class FileScores:
             "error": self.error,
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FileScores:
+        """What `as_dict` gave, again."""
+        sides: dict[str, Scores] = {"noisy": {}, "enhanced": {}}
+        for name, scores in values["metrics"].items():
+            for side, found in sides.items():
+                value = _number(scores[side])
+                reason = scores["reason"] if math.isnan(value) else None
+                found[name] = Score(value, reason)
+        return cls(
+            values["name"],
+            values["seconds"],
+            _number(values["activation"]),
+            _number(values["macs_per_second"]),
+            **sides,
+            snr_db=values["snr_db"],
+            error=values["error"],
+        )
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -116,6 +136,11 @@ class Evaluation:
     def noisy(self) -> dict[str, Scores]:
         """Scores of the inputs, to be used again for the next model."""
         return {file.name: file.noisy for file in self.files}
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of what was measured."""
+        return list(self.files[0].enhanced) if self.files else []
 
     def pairs_of(self, metric: str) -> list[dict[str, Score]]:
         """Noisy and enhanced score of each file; both or none have a value,
@@ -174,7 +199,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; None where there is no value."""
         metrics = {}
-        for name in self.files[0].enhanced if self.files else ():
+        for name in self.metrics:
             found = summarize(self.pairs_of(name))
             entry: dict[str, Any] = {}
             for side, summary in found.items():
@@ -201,6 +226,18 @@ class Evaluation:
             },
             "files": [file.as_dict() for file in self.files],
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
+        """What `as_dict` gave, again; means are made anew from the files."""
+        return cls(
+            values["model"],
+            values["budget"],
+            _number(values["activation"]),
+            _number(values["macs_per_second"]),
+            _number(values["rtf"]),
+            [FileScores.from_dict(file) for file in values["files"]],
+        )
 
     def point(self, metric: str) -> dict[str, str | float]:
         """Quality and cost, as `speechbrain_dsn.plots` draws them.
@@ -255,3 +292,7 @@ class Evaluation:
 
 def _plain(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

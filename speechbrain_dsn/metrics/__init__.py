@@ -21,6 +21,7 @@ from speechbrain_dsn.metrics.score import Measure, Score, Unmeasurable
 from speechbrain_dsn.metrics.summary import (
     MetricTable,
     Summary,
+    bootstrap,
     spearman,
     summarize,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Score",
     "Summary",
     "Unmeasurable",
+    "bootstrap",
     "evaluate_many",
     "evaluate_pair",
     "require_metrics",

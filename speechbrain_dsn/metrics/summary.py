@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.metrics.score import Score
 
-__all__ = ["MetricTable", "Summary", "spearman", "summarize"]
+__all__ = ["MetricTable", "Summary", "bootstrap", "spearman", "summarize"]
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -103,7 +103,7 @@ def summarize(
         valid = np.array(
             [score.value for score in scores if not math.isnan(score.value)]
         )
-        low, high = _interval(
+        low, high = bootstrap(
             len(valid), lambda pick, v=valid: v[pick].mean(), seed
         )
         summaries[name] = Summary(
@@ -170,7 +170,7 @@ def spearman(x: ArrayLike, y: ArrayLike, seed: int = 0) -> Summary:
     count = pairs.shape[1]
     value = correlation(np.arange(count)) if count > 2 else math.nan
     defined = not math.isnan(value)
-    low, high = _interval(count if defined else 0, correlation, seed)
+    low, high = bootstrap(count if defined else 0, correlation, seed)
     return Summary(value, low, high, count, len(x))
 
 
@@ -241,10 +241,25 @@ class MetricTable:
         )
 
 
-def _interval(
-    count: int, statistic: Callable[[np.ndarray], float], seed: int
+def bootstrap(
+    count: int, statistic: Callable[[np.ndarray], float], seed: int = 0
 ) -> tuple[float, float]:
-    """Bootstrap a statistic of picks among ``count`` files."""
+    """The interval of a statistic over utterances.
+
+    Arguments
+    ---------
+    count : int
+        Utterances.
+    statistic : callable
+        Of the indices ``[count]`` that were drawn, with replacement.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper end of the 95 % interval; NaN below two utterances.
+    """
     if count < 2:
         return math.nan, math.nan
     values = [statistic(pick) for pick in _picks(count, seed)]
