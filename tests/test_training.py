@@ -11,15 +11,17 @@ import speechbrain as sb
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from speechbrain_dsn.dataio.mixing import Batch
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
-from speechbrain_dsn.lobes.models.ftfnet import FTFNet
+from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
 from speechbrain_dsn.losses import MultiResolutionCompressedLoss, Term
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.checkpointer import SafeCheckpointer
 from speechbrain_dsn.training.data import TrainingClips
+from speechbrain_dsn.training.enhancement import load_teacher
 from speechbrain_dsn.training.stages import Stage, StagePlan
 
 counts = st.integers(0, 5)
@@ -182,6 +184,47 @@ def test_kill_while_saving_leaves_the_checkpoint_before(
     checkpointer.recover_if_possible()
     for layer in layers.values():
         assert layer.weight.unique().tolist() == [1.0]
+
+
+def test_a_net_can_learn_from_its_open_self():
+    """In-place distillation: no loss where its gates are open anyway."""
+    torch.manual_seed(0)
+    lobe = DynamicFTFNet()
+    for parameter in lobe.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    enhancer = SpectralEnhancer(lobe).eval()
+    brain = DynamicBrain(
+        modules={"enhancer": enhancer},
+        hparams={
+            "signal_losses": {
+                "spectral": Term(MultiResolutionCompressedLoss())
+            },
+            "teacher_weight": 1.0,
+        },
+    )
+    brain.hparams.teacher_net = brain.widest
+    brain.epoch, brain.sums, brain.gates = 1, {}, "open"
+    noisy, clean = torch.randn(2, 2, 4000).unbind()
+    batch = Batch(noisy, clean, torch.zeros(2))
+    losses = []
+    for gate in (1.0, 0.0):
+        gates = torch.full((2, enhancer.frames(4000)), gate)
+        prediction = enhancer(noisy, gate=gates)
+        losses.append(
+            brain.compute_objectives(prediction, batch, sb.Stage.TRAIN)
+        )
+    assert losses[0] < 1e-5 < losses[1]
+    losses[1].backward()
+    assert all(
+        p.grad.isfinite().all() for p in lobe.parameters() if p.grad is not None
+    )
+
+
+def test_a_static_net_cannot_teach_itself():
+    enhancer = SpectralEnhancer(FTFNet(channels=(4, 4, 4), groups=2))
+    with pytest.raises(InputError, match="nothing decides"):
+        load_teacher({"teacher": "self", "enhancer": enhancer})
+    assert load_teacher({"teacher": None}) is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

@@ -45,9 +45,10 @@ class DynamicBrain(sb.Brain):
     ``gate_weight``, ``gate_loss`` (``rank``, ``pull``, ``hinge``, or a
     callable such as :class:`~speechbrain_dsn.losses.RoutingPrice`),
     ``gate_target`` (a ratio, or ``metric``), ``metric_scale``,
-    ``gate_noise``. With a ``teacher_net``, an enhancer, also
-    ``teacher_weight``: the share of the signal loss that it sets the target
-    of.
+    ``gate_noise``. With a ``teacher_net``, a callable that gives what
+    an enhancer gives, also ``teacher_weight``: the share of the signal loss
+    that it sets the target of. `widest` is the teacher of in-place
+    distillation.
     """
 
     def init_optimizers(self) -> None:
@@ -122,16 +123,34 @@ class DynamicBrain(sb.Brain):
             if self.hparams.gate_loss == "rank":
                 decide["share"] = self._target(batch)
             return decide
-        shape = len(noisy), self.enhancer.frames(noisy.size(1))
-        cost = self.cost
         if self.gates == "open":
-            gate = torch.ones(shape)
-        else:
-            generator = torch.Generator().manual_seed(
-                self.hparams.seed + 1_000_003 * self.optimizer_step
-            )
-            gate = random_gate(*shape, generator, levels=cost.levels)
-        return {"gate": gates_at(cost, gate).to(self.device)}
+            return self._open(noisy)
+        generator = torch.Generator().manual_seed(
+            self.hparams.seed + 1_000_003 * self.optimizer_step
+        )
+        shape = len(noisy), self.enhancer.frames(noisy.size(1))
+        gate = random_gate(*shape, generator, levels=self.cost.levels)
+        return {"gate": gates_at(self.cost, gate).to(self.device)}
+
+    def _open(self, noisy: Tensor) -> dict[str, Any]:
+        gate = torch.ones(len(noisy), self.enhancer.frames(noisy.size(1)))
+        return {"gate": gates_at(self.cost, gate).to(self.device)}
+
+    def widest(self, noisy: Tensor) -> tuple[Tensor, Decision | None]:
+        """The net itself with all gates open: a teacher of its narrower
+        self (in-place distillation, Yu and Huang, ICCV 2019).
+
+        Arguments
+        ---------
+        noisy : Tensor
+            ``[B, samples]``.
+
+        Returns
+        -------
+        tuple
+            Estimate ``[B, samples]``, and the decision.
+        """
+        return self.enhancer(noisy, **self._open(noisy))
 
     def compute_objectives(
         self,

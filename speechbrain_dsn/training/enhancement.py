@@ -32,7 +32,7 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     """
     data, counter = hparams["data"], hparams["epoch_counter"]
     check_scores(hparams)
-    teacher = hparams["teacher"] and load_model(hparams["teacher"])
+    teacher = load_teacher(hparams)
     data.prepare()
     hparams.setdefault("metric_scale", None)
     if hparams["metric_scale"] == "auto":
@@ -53,8 +53,10 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    if hparams["teacher"]:
-        brain.hparams.teacher_net = teacher.enhancer.to(brain.device).eval()
+    if teacher is not None:
+        brain.hparams.teacher_net = teacher.to(brain.device).eval()
+    elif hparams["teacher"]:
+        brain.hparams.teacher_net = brain.widest
     valid = data.valid()
     brain.fit(
         counter,
@@ -69,6 +71,37 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     run_on_main(
         write_results, args=[brain.enhancer, hparams, valid, data.test()]
     )
+
+
+def load_teacher(hparams: dict[str, Any]) -> torch.nn.Module | None:
+    """What a net learns from beside the clean signal.
+
+    Arguments
+    ---------
+    hparams : dict
+        With ``teacher``: null, a model by name or folder, or ``self`` for the
+        net itself with all gates open.
+
+    Returns
+    -------
+    torch.nn.Module or None
+        An enhancer; none if there is no teacher, or it is the net itself.
+
+    Raises
+    ------
+    InputError
+        There is no such model, or a static net is to teach itself.
+    """
+    if hparams["teacher"] == "self":
+        if not hparams["enhancer"].dynamic:
+            raise InputError(
+                "teacher: self, but nothing decides in this net: expected a "
+                "model, or null"
+            )
+        return None
+    if not hparams["teacher"]:
+        return None
+    return load_model(hparams["teacher"]).enhancer
 
 
 def check_scores(hparams: dict[str, Any]) -> None:
