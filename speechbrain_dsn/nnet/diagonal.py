@@ -130,16 +130,17 @@ class DiagonalGRU(nn.Module):
             ``[B, T, hidden_size]``.
         """
         size = self.hidden_size
-        u_rz, u_n = self.weight_hh[:2].flatten(), self.weight_hh[2]
+        u_rz, u_n = self.weight_hh[:2], self.weight_hh[2]
         h, states = context.hidden, []
         # A copy: how a product is rounded depends on where its input lies.
         projected = F.linear(x.clone(), self.weight_ih, self.bias_ih)
         for drive, new in zip(
-            projected[..., : 2 * size].unbind(1),
+            projected[..., : 2 * size].unflatten(-1, (2, size)).unbind(1),
             projected[..., 2 * size :].unbind(1),
             strict=True,
         ):
-            r, z = (drive + u_rz * h.repeat(1, 2)).sigmoid().chunk(2, 1)
+            gates = torch.addcmul(drive, u_rz, h.unsqueeze(1)).sigmoid()
+            r, z = gates.unbind(1)
             n = torch.addcmul(new, r, torch.addcmul(self.bias_hn, u_n, h))
             h = torch.lerp(n.tanh(), h, z)
             states.append(h)

@@ -15,11 +15,13 @@ from speechbrain_dsn.pretrained.folder import (
     load_model,
     save_model,
 )
+from speechbrain_dsn.pretrained.widths import cut_widths
 
 __all__ = [
     "LoadedModel",
     "ModelConfig",
     "available",
+    "cut_widths",
     "load_model",
     "make_card",
     "save_model",

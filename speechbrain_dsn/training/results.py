@@ -34,9 +34,13 @@ from speechbrain_dsn.plots import (
     plot_usage,
     require_matplotlib,
 )
-from speechbrain_dsn.pretrained import LoadedModel, load_model, save_model
-from speechbrain_dsn.pretrained.card import make_card
-from speechbrain_dsn.pretrained.config import LOBES
+from speechbrain_dsn.pretrained import (
+    LoadedModel,
+    cut_widths,
+    load_model,
+    make_card,
+    save_model,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -191,30 +195,14 @@ def save_widths(model: LoadedModel, folder: Path) -> list[Path]:
     list of Path
         Model folders.
     """
-    lobe, config = model.enhancer.lobe, model.config
-    name = LOBES[config.lobe].static
-    if name is None:
-        return []
-    arguments = {
-        key: value
-        for key, value in config.lobe_arguments.items()
-        if key in LOBES[name].arguments
-    }
     written = []
-    for level, width in enumerate(lobe.utilizations):
-        static = replace(
-            config,
-            name=f"{config.name}-{width:g}",
-            lobe=name,
-            lobe_arguments={**arguments, "utilizations": [width]},
-            calibration=None,
-            default_budget=None,
-        )
-        cut = static.build()
-        cut.lobe.load_state_dict(lobe.slice_to(level).state_dict())
+    for width, cut in cut_widths(model).items():
         place = folder.with_name(f"{folder.name}-{width:g}")
-        card = make_card(static, cut)
-        written.append(save_model(place, cut, static, card, overwrite=True))
+        card = make_card(cut.config, cut.enhancer)
+        saved = save_model(
+            place, cut.enhancer, cut.config, card, overwrite=True
+        )
+        written.append(saved)
     return written
 
 

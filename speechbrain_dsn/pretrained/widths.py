@@ -1,0 +1,55 @@
+"""Static models cut out of one that chooses among widths.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from speechbrain_dsn.pretrained.config import LOBES
+from speechbrain_dsn.pretrained.folder import LoadedModel
+
+__all__ = ["cut_widths"]
+
+
+def cut_widths(model: LoadedModel) -> dict[float, LoadedModel]:
+    """A static model for each width, without the router.
+
+    They show what the choice is worth.
+
+    Arguments
+    ---------
+    model : LoadedModel
+        Any.
+
+    Returns
+    -------
+    dict of float to LoadedModel
+        By utilization factor, with their own copies of the weights; nothing
+        unless the model chooses among widths.
+    """
+    config, lobe = model.config, model.enhancer.lobe
+    name = LOBES[config.lobe].static
+    if name is None:
+        return {}
+    arguments = {
+        key: value
+        for key, value in config.lobe_arguments.items()
+        if key in LOBES[name].arguments
+    }
+    cuts = {}
+    for level, width in enumerate(lobe.utilizations):
+        static = replace(
+            config,
+            name=f"{config.name}-{width:g}",
+            lobe=name,
+            lobe_arguments={**arguments, "utilizations": [width]},
+            calibration=None,
+            default_budget=None,
+        )
+        cut = static.build()
+        cut.lobe.load_state_dict(lobe.slice_to(level).state_dict())
+        cuts[width] = LoadedModel(cut.eval(), static)
+    return cuts
