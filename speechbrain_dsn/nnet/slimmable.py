@@ -88,11 +88,9 @@ class SlimmableEncoder(SlimmableBlock):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws weights that keep the level of a signal (He et al. 2015),
-        since nothing normalizes it: a ReLU halves the power, a GLU the
-        amplitude."""
-        draw_weights(self.first, self.first[0].numel(), 2**0.5)
-        draw_weights(self.second, self.widths[-1], 2.0)
+        """Draws the weights as DEMUCS does, see `draw_weights`."""
+        draw_weights(self.first, self.first[0].numel())
+        draw_weights(self.second, self.widths[-1])
         nn.init.zeros_(self.first_bias)
         nn.init.zeros_(self.second_bias)
 
@@ -254,12 +252,10 @@ class SlimmableDecoder(SlimmableBlock):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws weights that keep the level of a signal, as the encoder's;
-        the last block of a net begins near silence."""
-        draw_weights(self.first, self.in_channels, 2.0)
+        """Draws the weights as the encoder's."""
+        draw_weights(self.first, self.in_channels)
         reads = self.widths[-1] * self.kernel_size // self.stride
-        gain = 2**0.5 if self.activation else 0.1
-        draw_weights(self.second, reads, gain)
+        draw_weights(self.second, reads)
         nn.init.zeros_(self.first_bias)
         nn.init.zeros_(self.second_bias)
 
