@@ -7,7 +7,7 @@ Authors
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,26 @@ class MacCount:
         return self.fixed + sum(
             g * c for g, c in zip(gates, self.gated, strict=False)
         )
+
+    def behind(self, gates: int) -> MacCount:
+        """The cost of a part whose gates come after those of others.
+
+        Arguments
+        ---------
+        gates : int
+            How many gates others have.
+
+        Returns
+        -------
+        MacCount
+            To be added to their cost.
+
+        Example
+        -------
+        >>> MacCount(1, (2,)) + MacCount(1, (3,)).behind(1)
+        MacCount(fixed=2, gated=(2, 3))
+        """
+        return replace(self, gated=(0,) * gates + self.gated)
 
     def __add__(self, other: MacCount) -> MacCount:
         """Adds fixed parts and, gate by gate, gated parts."""
