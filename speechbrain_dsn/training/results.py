@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from speechbrain_dsn.cost import MacMeter
 from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
@@ -40,6 +41,9 @@ from speechbrain_dsn.pretrained.config import LOBES
 
 logger = logging.getLogger(__name__)
 
+# Shares of open gates at whose bias a net with many gates is tried.
+PROBES = np.array([0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 0.99])
+
 
 @torch.inference_mode()
 def calibrate(enhancer: nn.Module, valid: Dataset) -> Calibration:
@@ -57,14 +61,30 @@ def calibrate(enhancer: nn.Module, valid: Dataset) -> Calibration:
     Calibration
         From mean activation to bias.
     """
-    logits = []
+    cost, logits = enhancer.report().cost, []
+    several = len(cost.gated) > 1 and not cost.one_hot
+    # Of many gates some are enough to know where to try.
+    step = 1 + len(cost.gated) // 64 if several else 1
     for index in range(len(valid)):
         _, decision = enhancer(valid[index].noisy)
-        logits.append(decision.logits[decision.mask().bool().squeeze(-1)])
-    rows, cost = torch.cat(logits).numpy(), enhancer.report().cost
+        rows = decision.logits[decision.mask().bool().squeeze(-1)]
+        logits.append(rows[:, ::step].clone())
+    rows = torch.cat(logits).numpy()
     if cost.one_hot:
         return Calibration.from_logits(rows, levels=cost.levels)
-    return Calibration.from_logits(rows[:, 0])
+    if not several:
+        return Calibration.from_logits(rows[:, 0])
+    biases = -np.quantile(rows, 1 - PROBES)
+    reached = [_activation(enhancer, valid, bias) for bias in biases.tolist()]
+    return Calibration.from_curve(biases, reached)
+
+
+def _activation(enhancer: nn.Module, valid: Dataset, bias: float) -> float:
+    """Mean activation on valid with a bias."""
+    meter = MacMeter(enhancer.report().cost)
+    for index in range(len(valid)):
+        meter.update(enhancer(valid[index].noisy, bias=bias)[1])
+    return meter.activation
 
 
 @torch.inference_mode()
