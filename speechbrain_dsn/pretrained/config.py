@@ -23,6 +23,10 @@ from torch import nn
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
+from speechbrain_dsn.lobes.models.conv_fsenet import (
+    ConvFSENet,
+    DynamicConvFSENet,
+)
 from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
 from speechbrain_dsn.lobes.waveform import WaveformEnhancer
@@ -80,6 +84,14 @@ _DEMUCS = {
     "groups": Whole(1, 64),
     "utilizations": Number(0.01, 1, most=16),
 }
+_CONV_FSENET = {
+    "channels": Whole(1, 512),
+    "inner_channels": Whole(1, 1024),
+    "kernel_size": Whole(1, 15),
+    "stacks": Whole(1, 4),
+    "blocks": Whole(1, 6),
+    "group": Whole(1, 512),
+}
 _CHOICE = {"temperature": Number(0.01, 100), "straight_through": Flag()}
 # The whole table: a name that is not here cannot be loaded. Bins and frame
 # rate of a lobe are not arguments, they follow from the front end.
@@ -110,6 +122,17 @@ LOBES = MappingProxyType(
             "waveform",
             decides=True,
             static="demucs",
+        ),
+        "conv_fsenet": Entry(ConvFSENet, _CONV_FSENET),
+        "dyncp": Entry(
+            DynamicConvFSENet,
+            {
+                **_CONV_FSENET,
+                "policy_hidden": Whole(1, 1024),
+                "policy_window": Whole(1, 64),
+                "slope": Number(0.01, 1000),
+            },
+            decides=True,
         ),
     }
 )
@@ -175,7 +198,7 @@ class ModelConfig:
     Traceback (most recent call last):
         ...
     speechbrain_dsn.errors.InputError: unknown lobe 'os.system', expected one
-    of ftfnet, dynamic_ftfnet, demucs, slim_demucs
+    of ftfnet, dynamic_ftfnet, demucs, slim_demucs, conv_fsenet, dyncp
     """
 
     name: str
