@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.cost import Decision, MacCount
 from speechbrain_dsn.testing.runs import Runs, accepts
 
 
@@ -28,8 +28,9 @@ class Subject(Runs):
     the number of positions per frame, ``math.prod(x.shape[2:-1])``.
 
     A hard gate is booleans ``[B, T]``, closed or open. A layer with several
-    ``utilizations`` takes a choice among these widths instead: indices ``[B,
-    T]``, passed as a one-hot ``gate`` ``[B, T, J]`` where a gate may be soft.
+    choices, whose cost is ``one_hot``, takes one of these instead: indices
+    ``[B, T]``, passed as a one-hot ``gate`` ``[B, T, J]`` where a gate may be
+    soft.
     A layer whose cost has several independent gates takes booleans ``[B, T,
     K]``. One that says ``causal = False`` does not stream.
 
@@ -100,16 +101,21 @@ class Subject(Runs):
 
     @cached_property
     def choice(self) -> bool:
-        """Whether a gate is a choice among widths."""
-        return self.gated and len(getattr(self.model, "utilizations", ())) > 1
+        """Whether a gate is a choice, among widths or exits."""
+        return self.gated and self.costs and self._cost.one_hot
+
+    @cached_property
+    def _cost(self) -> MacCount:
+        """Of one frame of an example."""
+        return self.cost(self.model, self.example(1, 1, torch.float32))
 
     @cached_property
     def several(self) -> int:
         """Independent gates of a frame, if there are more than one."""
         if not (self.gated and self.costs) or self.choice:
             return 0
-        cost = self.cost(self.model, self.example(1, 1, torch.float32))
-        return len(cost.gated) if len(cost.gated) > 1 else 0
+        gates = len(self._cost.gated)
+        return gates if gates > 1 else 0
 
     def _frames(self, x: Tensor) -> tuple[int, ...]:
         """Shape of a hard gate."""
@@ -119,7 +125,7 @@ class Subject(Runs):
     @property
     def top(self) -> int:
         """Index of the widest branch; 0 is the closed or narrowest one."""
-        return len(self.model.utilizations) - 1 if self.choice else 1
+        return len(self._cost.gated) - 1 if self.choice else 1
 
     @property
     def skips(self) -> bool:
@@ -166,8 +172,7 @@ class Subject(Runs):
         """Whether a closed frame is cheaper than an open one."""
         if not (self.gated and self.costs):
             return False
-        cost = self.cost(self.model, self.example(1, 1, torch.float32))
-        return cost.open > cost.closed
+        return self._cost.open > self._cost.closed
 
     def layer(self, dtype: torch.dtype = torch.float64) -> nn.Module:
         """A new layer in eval mode, no parameter of which is a constant.
