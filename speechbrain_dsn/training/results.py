@@ -187,24 +187,25 @@ def write_results(
         overwrite=True,
     )
     model, out = load_model(folder), Path(hparams["output_folder"])
-    save_widths(model, folder)
+    save_levels(model, folder)
     rows = measure(model, test, hparams["test_metrics"], budgets, hparams)
     write_table(rows, out)
     draw(model, rows, test[0], out)
     return rows
 
 
-def save_widths(model: LoadedModel, folder: Path) -> list[Path]:
-    """Cuts a net with a router into static ones, a folder for each width.
+def save_levels(model: LoadedModel, folder: Path) -> list[Path]:
+    """Cuts a net with a router into static ones, a folder for each choice.
 
     Without the router, they show what the choice is worth.
 
     Arguments
     ---------
     model : LoadedModel
-        Nothing happens unless it chooses among widths.
+        Nothing happens unless it chooses among widths or exits.
     folder : Path
-        The model's own; theirs get its name and the utilization factor.
+        The model's own; theirs get its name and the utilization factor, or
+        the number of the exit.
 
     Returns
     -------
@@ -221,18 +222,19 @@ def save_widths(model: LoadedModel, folder: Path) -> list[Path]:
         if key in LOBES[name].arguments
     }
     written = []
-    for level, width in enumerate(lobe.utilizations):
+    for level, only in enumerate(lobe.level_arguments):
+        ((value,),) = only.values()
         static = replace(
             config,
-            name=f"{config.name}-{width:g}",
+            name=f"{config.name}-{value:g}",
             lobe=name,
-            lobe_arguments={**arguments, "utilizations": [width]},
+            lobe_arguments={**arguments, **only},
             calibration=None,
             default_budget=None,
         )
         cut = static.build()
         cut.lobe.load_state_dict(lobe.slice_to(level).state_dict())
-        place = folder.with_name(f"{folder.name}-{width:g}")
+        place = folder.with_name(f"{folder.name}-{value:g}")
         card = make_card(static, cut)
         written.append(save_model(place, cut, static, card, overwrite=True))
     return written
