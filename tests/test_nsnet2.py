@@ -1,15 +1,31 @@
 """nsNet2 with exits: the contract, the costs, and the state of what waits."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from speechbrain_dsn.gating.spectrum import SpectrumRouter
+from speechbrain_dsn.cost import activation
+from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.export.onnx import build_step
+from speechbrain_dsn.gating import Calibration, SpectrumRouter
+from speechbrain_dsn.inference.enhancement import DynamicEnhancement
+from speechbrain_dsn.inference.onnx_session import OnnxSession, OnnxState
+from speechbrain_dsn.inference.profiling import profile_model
 from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
 from speechbrain_dsn.lobes.models.nsnet2 import DynamicNsNet2, NsNet2
+from speechbrain_dsn.pretrained import (
+    LoadedModel,
+    ModelConfig,
+    load_model,
+    make_card,
+    save_model,
+)
 from speechbrain_dsn.testing import check_dynamic_layer, count_macs
+from speechbrain_dsn.training.results import save_levels
 
 SMALL = {"bins": 9, "units": (6, 5, 4, 7, 8)}
 # MACs of each stage, and of a mask behind it, at the published size.
@@ -183,3 +199,132 @@ def test_bad_arguments_are_refused(options, words):
         NsNet2(**SMALL, **options)
     with pytest.raises(ValueError, match="at least two exits"):
         DynamicNsNet2(**SMALL, exits=(5,))
+
+
+# -- model folder and graph -----------------------------------------------------
+
+
+def model_of(lobe="dynamic_nsnet2", **options):
+    """A small net in a model folder's shape, whose exits change."""
+    torch.manual_seed(3)
+    arguments = {"units": [24, 20, 22, 26, 28], "exits": [1, 2, 3, 5]}
+    config = ModelConfig(
+        "tiny",
+        lobe,
+        arguments | options,
+        front_end_arguments={"n_fft": 32, "hop": 16},
+    )
+    enhancer = config.build()
+    if config.dynamic:
+        head = enhancer.lobe.policy.head
+        with torch.no_grad():  # no exit is preferred on the whole
+            head.weight.mul_(20)
+            logits = enhancer(torch.randn(1, 4000) / 10)[1].logits
+            head.bias.sub_(logits.mean((0, 1)))
+    return LoadedModel(enhancer, config)
+
+
+OPTIONS = [
+    {},
+    {"split": "parallel", "update_ratio": 0.25},
+    {"split": "serial", "exits": [2, 4]},
+]
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_graph_equals_pytorch(options, batch):
+    """Over exits that change with the signal and with the knob."""
+    model, frames, streams = model_of(**options), 80, 3 if batch else 1
+    wav = torch.randn(streams, frames * 16) * torch.rand(streams, 1) / 5
+    biases = 3 * torch.randn(streams, frames)
+    biases[:, 5], biases[:, 6] = 1e9, -1e9  # all in one bucket
+    context = model.enhancer.make_streaming_context(streams)
+    with torch.no_grad():
+        expected, decision = model.enhancer.forward_streaming(
+            wav, context, bias=biases
+        )
+    assert float(decision.usage().mean(0).min()) > 0.02
+    session = OnnxSession.from_model(model, batch)
+    state = OnnxState(session, streams)
+    for t in range(frames):
+        part = slice(16 * t, 16 * t + 16)
+        state.samples[...] = wav[:, part]
+        state.bias[:, 0] = biases[:, t]
+        state.step()
+        torch.testing.assert_close(
+            torch.tensor(state.enhanced), expected[:, part], atol=1e-4, rtol=0
+        )
+        gates = session.info.gates(state.logit, state.bias)
+        assert gates.tolist() == decision.values[:, t].tolist()
+
+
+def test_one_if_per_exit_and_each_weight_once():
+    model = model_of(split="parallel")
+    step = build_step(model)
+
+    def nested(graph):
+        for node in graph.node:
+            if node.op_type == "If":
+                yield node
+                for branch in node.attribute:
+                    yield from nested(branch.g)
+
+    assert len(list(nested(step.graph))) == 3
+    wide = [w for w in step.graph.initializer if len(w.dims) == 2]
+    lobe = model.enhancer.lobe
+    count = sum(p.numel() for p in lobe.parameters() if p.dim() == 2)
+    assert sum(w.dims[0] * w.dims[1] for w in wide) >= count
+    static = model_of("nsnet2", exits=[5])
+    assert not list(nested(build_step(static).graph))
+    assert OnnxSession.from_model(static).info.dynamic is False
+
+
+def test_a_budget_and_a_fixed_exit_in_model_folders(tmp_path):
+    model, wav = model_of(), torch.randn(1, 3200) / 10
+    with torch.no_grad():
+        logits = model.enhancer(wav)[1].logits.flatten(0, 1).numpy()
+    cost = model.enhancer.report().cost
+    table = Calibration.from_logits(logits, levels=cost.levels)
+    config = replace(model.config, calibration=table, default_budget=0.5)
+    card = make_card(config, model.enhancer)
+    assert "by 4 exits" in card
+    folder = save_model(tmp_path / "tiny", model.enhancer, config, card)
+    enhancement, used = DynamicEnhancement(load_model(folder)), []
+    for budget in (0.0, 0.5, 1.0):
+        _, decision = enhancement.enhance_batch(
+            wav, budget=budget, return_decision=True
+        )
+        used.append(float(activation(decision, cost)))
+    assert used[0] < used[1] < used[2] == 1
+    places = save_levels(load_model(folder), folder)
+    assert [place.name for place in places] == [
+        f"tiny-{exit}" for exit in (1, 2, 3, 5)
+    ]
+    for place, exit in zip(places, (1, 2, 3, 5), strict=True):
+        cut, frames = load_model(place), model.enhancer.frames(3200)
+        gate = model.enhancer.lobe.at_exit(exit, 1, frames)
+        same, _ = model.enhancer(wav, gate=gate)
+        torch.testing.assert_close(cut.enhancer(wav)[0], same)
+
+
+def test_a_profile_shows_the_exits():
+    values = profile_model(model_of(split="serial", exits=[1, 2, 5]))
+    assert len(values["macs_per_second"]) == 3
+    for level, rate in values["macs_per_second"].items():
+        total = sum(layer[level] for layer in values["layers"].values())
+        assert total == pytest.approx(rate)
+
+
+def test_bad_folders_are_refused():
+    for options, words in (
+        ({"exits": [1, 9]}, "up to 5 integers from 1 to 5"),
+        ({"exits": []}, "up to 5 integers"),
+        ({"split": "both"}, "one of none, parallel, serial"),
+        ({"update_ratio": 2}, "update_ratio is 2"),
+        ({"exits": [5]}, "at least two exits"),
+        # A twin of the second GRU would cost more than all that is left.
+        ({"split": "serial"}, "ascending order of cost"),
+    ):
+        with pytest.raises(InputError, match=words):
+            model_of(**options)

@@ -20,6 +20,7 @@ from speechbrain_dsn.export.conv_fsenet import FSENetGraph
 from speechbrain_dsn.export.demucs import DemucsGraph
 from speechbrain_dsn.export.ftfnet import FTFNetGraph
 from speechbrain_dsn.export.graph import Graph
+from speechbrain_dsn.export.nsnet2 import NsNet2Graph
 from speechbrain_dsn.export.rings import RINGS
 from speechbrain_dsn.export.stft import SpectralFront, SpectralGraph
 from speechbrain_dsn.lobes.enhancer import Enhancer
@@ -29,6 +30,7 @@ from speechbrain_dsn.lobes.models.conv_fsenet import (
 )
 from speechbrain_dsn.lobes.models.demucs import SlimmableDemucs
 from speechbrain_dsn.lobes.models.ftfnet import FTFNet
+from speechbrain_dsn.lobes.models.nsnet2 import NsNet2
 from speechbrain_dsn.pretrained import LoadedModel
 
 __all__ = ["STEP_VERSION", "build_step", "export_onnx"]
@@ -160,12 +162,14 @@ def _step_of(enhancer: Enhancer) -> DemucsGraph | SpectralGraph:
         return DemucsGraph(lobe)
     if isinstance(lobe, FTFNet):
         return SpectralGraph(SpectralFront(enhancer), FTFNetGraph(lobe))
+    if isinstance(lobe, NsNet2):
+        return SpectralGraph(SpectralFront(enhancer), NsNet2Graph(lobe))
     if isinstance(lobe, ConvFSENet):
         return SpectralGraph(SpectralFront(enhancer), FSENetGraph(lobe))
     raise InputError(
         f"no ONNX graph for lobe {type(lobe).__name__}: expected FTFNet, "
-        "DynamicFTFNet, SlimmableDemucs, RoutedDemucs, ConvFSENet or "
-        "DynamicConvFSENet"
+        "DynamicFTFNet, SlimmableDemucs, RoutedDemucs, NsNet2, DynamicNsNet2, "
+        "ConvFSENet or DynamicConvFSENet"
     )
 
 

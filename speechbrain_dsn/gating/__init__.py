@@ -16,12 +16,14 @@ from speechbrain_dsn.gating.sampling import (
     surrogate_gate,
     top_share_gate,
 )
+from speechbrain_dsn.gating.spectrum import SpectrumRouter
 from speechbrain_dsn.gating.tape import Tape, find_tapes
 
 __all__ = [
     "Calibration",
     "ChannelGate",
     "FramePolicy",
+    "SpectrumRouter",
     "Tape",
     "WaveformRouter",
     "budget_bias",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +148,7 @@ class NsNet2(nn.Module):
                 module.reset_parameters()
 
     @property
-    def level_arguments(self) -> list[dict[str, Any]]:
+    def level_arguments(self) -> list[dict[str, list[int]]]:
         """What tells a net that has one of the exits only from this one."""
         return [{"exits": [exit]} for exit in self.exits]
 
