@@ -84,9 +84,10 @@ class PrunedLinear(nn.Module):
         """Multiplies the rows that are open, and no others.
 
         A loop over gates, each for the frames that opened it, or, where there
-        are fewer of them, over frames. At 10 s and one thread, groups of 16
-        channels or more are faster than the dense product; of single channels
-        the products are too small, and the loop is slower.
+        are fewer of them, over frames. Groups of 32 channels make it faster
+        than the dense product; rows of single channels, however they are
+        gathered (by gate, by frame, by frames of the same mask), make it
+        slower: there this path is for counting, and for equality.
 
         Arguments
         ---------
@@ -101,20 +102,21 @@ class PrunedLinear(nn.Module):
             ``[B, T, n_neurons]``, equal to ``forward`` for these gates.
         """
         rows, opened = x.flatten(0, 1), is_open.flatten(0, 1)
-        if bool(opened.all()):
-            return F.linear(x, self.weight)
         weight = self.weight.unflatten(0, (self.gates, self.group))
         y = rows.new_zeros(len(rows), self.gates, self.group)
         if len(rows) < self.gates:
-            for place, gates in _indices(opened):
+            for frame, gates in _indices(opened):
                 part = weight.index_select(0, gates).flatten(0, 1)
-                part = F.linear(rows[place : place + 1], part)
+                part = F.linear(rows[frame : frame + 1], part)
                 part = part.view(-1, self.group)
-                y[place] = y[place].index_copy(0, gates, part)
-        else:
-            for gate, frames in _indices(opened.t()):
-                part = F.linear(rows.index_select(0, frames), weight[gate])
-                y[:, gate].index_copy_(0, frames, part)
+                y[frame] = y[frame].index_copy(0, gates, part)
+            return y.view(*x.shape[:2], -1)
+        counts = opened.sum(0).tolist()
+        if min(counts) == len(rows):
+            return F.linear(x, self.weight)
+        for gate, frames in _indices(opened.t(), counts):
+            part = F.linear(rows.index_select(0, frames), weight[gate])
+            y[:, gate].index_copy_(0, frames, part)
         return y.view(*x.shape[:2], -1)
 
     def slice_to(self, is_open: bool | Tensor) -> nn.Linear:
@@ -155,8 +157,11 @@ class PrunedLinear(nn.Module):
         return f"{self.weight.size(1)} -> {self.gates} x {self.group}"
 
 
-def _indices(opened: Tensor) -> list[tuple[int, Tensor]]:
+def _indices(
+    opened: Tensor, counts: list[int] | None = None
+) -> list[tuple[int, Tensor]]:
     """Rows of a matrix of booleans that hold some, and where."""
-    counts = opened.sum(1).tolist()
+    if counts is None:
+        counts = opened.sum(1).tolist()
     parts = opened.nonzero()[:, 1].split(counts)
     return [(row, part) for row, part in enumerate(parts) if len(part)]
