@@ -1,13 +1,19 @@
 """D-GRU: the contract, the cost, and what a frozen unit is."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from speechbrain.nnet.RNN import GRU
 
+from speechbrain_dsn.inference.onnx_session import OnnxSession, OnnxState
+from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet
+from speechbrain_dsn.nnet import TimeGRU
 from speechbrain_dsn.nnet.dgru import DGRU
 from speechbrain_dsn.nnet.selective import selective_scan, selective_steps
+from speechbrain_dsn.pretrained import LoadedModel, ModelConfig
 from speechbrain_dsn.testing import check_dynamic_layer, count_macs
 
 sizes = {
@@ -178,3 +184,73 @@ def test_groups_read_and_run_apart(seed):
         drive, weights[1], weights[3], h0, runs.double(), 2
     )
     torch.testing.assert_close(y, expected)
+
+
+# -- in FTF-Net's time block ----------------------------------------------------
+
+
+def bins(batch, time, dtype):
+    return torch.randn(batch, time, 3, 8, dtype=dtype)
+
+
+def run_groups(dense, x):
+    """D-GRUs over frames, one per group and bin."""
+    x = x.transpose(1, 2).unflatten(-1, (len(dense), -1))
+    groups = [gru(x[..., k, :].flatten(0, 1))[0] for k, gru in enumerate(dense)]
+    return torch.cat(groups, -1).unflatten(0, x.shape[:2]).transpose(1, 2)
+
+
+def test_groups_hold_the_contract():
+    ran = check_dynamic_layer(
+        lambda: TimeGRU(8, 8, 2, 1, update_ratio=0.5),
+        bins,
+        run_dense=run_groups,
+        expected_failures={
+            "check_closed_is_untouched": "of a unit that no closed frame "
+            "selects the weights get no gradient, but it is ranked by them"
+        },
+    )
+    assert "check_macs_are_executed" in ran and "check_open_is_dense" in ran
+
+
+def test_one_argument_makes_it_a_d_gru():
+    """A quarter of the units: half the cost of the time block's GRU."""
+    full, quarter = DynamicFTFNet(), DynamicFTFNet(update_ratio=0.25)
+    gru = full.time.rnn.macs(31)
+    assert quarter.time.rnn.macs(31).open * 2 == gru.open
+    saved = full.report().cost.open - quarter.report().cost.open
+    assert saved * 2 == gru.open
+    quarter.load_state_dict(full.state_dict())
+    x, gate = torch.rand(1, 8, 257).double(), torch.rand(1, 8) < 0.5
+    net = quarter.double().eval()
+    masked, _ = net(x, gate=gate.double())
+    context = net.make_streaming_context(1, dtype=x.dtype)
+    parts = [
+        net.forward_streaming(x[:, [t]], context, gate[:, [t]].double())[0]
+        for t in range(8)
+    ]
+    torch.testing.assert_close(torch.cat(parts, 1), masked)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("lobe", ["ftfnet", "dynamic_ftfnet"])
+def test_the_graph_computes_the_time_block_in_full_and_masks(lobe, batch):
+    arguments = {"channels": [4, 6, 8], "groups": 2, "update_ratio": 0.25}
+    front = {"n_fft": 96, "hop": 24}
+    config = ModelConfig("tiny", lobe, arguments, front_end_arguments=front)
+    torch.manual_seed(0)
+    model, streams = LoadedModel(config.build(), config), 2 if batch else 1
+    session = OnnxSession.from_model(model, batch)
+    state, wav = OnnxState(session, streams), torch.randn(streams, 60 * 24) / 10
+    context = model.enhancer.make_streaming_context(streams)
+    with torch.no_grad():
+        expected, _ = model.enhancer.forward_streaming(wav, context)
+    for t in range(60):
+        part = slice(24 * t, 24 * t + 24)
+        state.samples[...] = wav[:, part]
+        state.step()
+        found = torch.tensor(state.enhanced)
+        torch.testing.assert_close(found, expected[:, part], atol=1e-4, rtol=0)
+    dense = replace(config, lobe_arguments=arguments | {"update_ratio": 1})
+    assert session.info.cost == dense.build().cost
+    assert session.info.cost.open > model.enhancer.cost.open

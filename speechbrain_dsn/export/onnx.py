@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 
 from speechbrain_dsn import __version__
-from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.cost import MacCount, total
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.export.conv_fsenet import FSENetGraph
 from speechbrain_dsn.export.demucs import DemucsGraph
@@ -178,6 +178,11 @@ def _executed(enhancer: Enhancer) -> MacCount:
     cost = enhancer.cost
     if isinstance(enhancer.lobe, DynamicConvFSENet):
         return MacCount(cost.open, (0,) * len(cost.gated))
+    if isinstance(enhancer.lobe, FTFNet):
+        net, layers = enhancer.lobe, dict(enhancer.report().layers)
+        layers["time"] = net.time.macs(net.bins[3], masked=True)
+        cost = total(layers.values())
+        return cost if enhancer.dynamic else MacCount(cost.open)
     return cost
 
 

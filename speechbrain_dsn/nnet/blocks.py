@@ -73,13 +73,15 @@ class _Block(nn.Module):
         x = self.norm1(x + self.linear(h, gate))
         return self.norm2(x + self.attention(x, gate))
 
-    def macs(self, bins: int) -> MacCount:
+    def macs(self, bins: int, **rnn: bool) -> MacCount:
         """Cost of one frame.
 
         Arguments
         ---------
         bins : int
             Frequency bins.
+        **rnn : bool
+            Passed to the GRU's ``macs``.
 
         Returns
         -------
@@ -88,7 +90,7 @@ class _Block(nn.Module):
         """
         return total(
             [
-                self.rnn.macs(bins),
+                self.rnn.macs(bins, **rnn),
                 self.linear.macs(bins),
                 self.attention.macs(bins),
             ]

@@ -457,29 +457,29 @@ class TimeGRU(_GroupedGRU):
         for gru in dense:
             size = {"input_size": self.inputs}
             layer = DGRU(self.hidden, **size, update_ratio=self.update_ratio)
-            layer.rnn.load_state_dict(gru.state_dict())
             selective.append(layer.to(self.weight_ih))
+            layer.rnn.load_state_dict(gru.state_dict())
         return selective
 
-    def _group_macs(self) -> tuple[int, int]:
-        """The update gate in full, and two rows per updated unit."""
-        rows = self.hidden + 2 * self.active
-        return rows * self.inputs, rows * self.hidden
-
-    def macs(self, bins: int) -> MacCount:
+    def macs(self, bins: int, masked: bool = False) -> MacCount:
         """Cost of one frame.
 
         Arguments
         ---------
         bins : int
             Sequences.
+        masked : bool
+            Whether a D-GRU computes all units and masks; otherwise the update
+            gate in full, and two rows per updated unit.
 
         Returns
         -------
         MacCount
             Gated is the input-to-hidden path of the dynamic groups.
         """
-        to_hidden, recurrent = self._group_macs()
+        units = self.hidden if masked else self.active
+        rows, size = self.hidden + 2 * units, 3 * self.hidden
+        to_hidden, recurrent = (x // size * rows for x in self._group_macs())
         dynamic = self.groups - self.static_groups
         fixed = self.static_groups * to_hidden + self.groups * recurrent
         return MacCount(bins * fixed, (bins * dynamic * to_hidden,))
