@@ -55,16 +55,17 @@ def held_budgets(
     results = {}
     for budget in BUDGETS:
         controller = make_controller(info, budget)
-        lane, levels, logits = session.make_lane(), [], []
+        lane, gates, logits = session.make_lane(), [], []
         for hop in hops:
             bias = np.full(1, controller.bias, np.float32)
             _, logit = lane.advance(hop, bias)
             controller.update(logit[0])
-            levels.append(info.levels(logit, bias))
+            gates.append(info.gates(logit, bias))
             logits.append(logit)
-        fixed = info.levels(np.concatenate(logits), info.bias(budget))
-        shares = np.array(info.cost.levels)
-        gates, fixed = shares[np.concatenate(levels)], shares[fixed]
+        fixed = info.gates(np.concatenate(logits), info.bias(budget))
+        gates, fixed = (
+            opened @ info.shares for opened in (np.concatenate(gates), fixed)
+        )
         results[f"{budget:g}"] = {
             "activation": float(np.mean(gates)),
             "worst_macs_deviation": worst(gates, budget),

@@ -33,7 +33,7 @@ from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.blocks import AlignedStream
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.miniset import miniset_folder
-from speechbrain_dsn.pretrained import LoadedModel, ModelConfig, cut_widths
+from speechbrain_dsn.pretrained import LoadedModel, ModelConfig, cut_levels
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -87,7 +87,7 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
     )
     if model.config.calibration is None:
         model = calibrated(model, noisy)
-    nets = {f"{width:g}": net for width, net in cut_widths(model).items()}
+    nets = {f"{width:g}": net for width, net in cut_levels(model).items()}
     if not nets:
         raise InputError(
             f"{model.config.name} has one width: expected a net that chooses"

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import decided
-from speechbrain_dsn.gating.budget import BudgetController, chosen_levels
+from speechbrain_dsn.gating.budget import (
+    BudgetController,
+    chosen_levels,
+    open_gates,
+)
 
 RATE = 62.5
 WINDOW = 625
@@ -112,6 +116,48 @@ def test_levels_are_those_that_the_network_decides(seed, levels, bias):
     values = decided(torch.from_numpy(logits)[None], cost, bias)[0].numpy()
     found = chosen_levels(logits, cost.levels, bias)
     assert np.allclose(np.array(levels)[found], values @ cost.shares)
+
+
+@given(
+    st.integers(0, 99),
+    st.sampled_from([0.1, 0.25, 0.5, 0.9]),
+    st.floats(-50, 50),
+    st.lists(st.integers(1, 9), min_size=2, max_size=40),
+)
+def test_many_gates_in_a_frame(seed, target, bias, gated):
+    """What holds for one gate holds for the mean of many, whatever each of
+    them costs."""
+    cost = MacCount(100, tuple(gated))
+    random = np.random.default_rng(seed)
+    drift = np.cumsum(random.normal(size=(2 * WINDOW, 1)), 0)
+    logits = drift + random.normal(size=(2 * WINDOW, len(gated)))
+    controller = BudgetController.for_cost(target, RATE, cost, bias)
+    activations = []
+    for row in logits:
+        opened = open_gates(row[None], cost, controller.bias)
+        controller.update(row)
+        activations.append(float(opened[0] @ np.array(cost.shares)))
+    means = window_means(np.array(activations))
+    assert np.abs(means - target).max() <= 0.05 + 1e-9
+
+
+def test_many_gates_need_not_be_forced():
+    """Of logits of one kind every frame gets its share, as calibrated."""
+    logits = np.random.default_rng(0).normal(-3, 2, (4 * WINDOW, 200))
+    cost = MacCount(0, (1,) * 200)
+    cut = -float(np.quantile(logits, 0.7))
+    controller = BudgetController.for_cost(0.3, RATE, cost, cut)
+    for row in logits:
+        assert abs(controller.bias - cut) < 0.5
+        controller.update(row)
+
+
+@given(st.integers(0, 99), st.booleans(), st.floats(-10, 10))
+def test_open_gates_are_those_that_the_network_decides(seed, one_hot, bias):
+    cost = MacCount(0, (10, 20, 40), one_hot=one_hot)
+    logits = np.random.default_rng(seed).normal(0, 3, (50, 3))
+    values = decided(torch.from_numpy(logits)[None], cost, bias)[0].numpy()
+    assert np.array_equal(open_gates(logits, cost, bias), values)
 
 
 def test_a_choice_gets_what_it_wants_most():

@@ -16,9 +16,12 @@ FRAGMENTS = {
     "mgt_dsn",
     "ftfnet_mask",
     "mgt_dsn_mask",
+    "conv_fsenet",
+    "dyncp",
     "complexity_loss",
     "safe_checkpointer",
 }
+DECIDE = ("mgt_dsn", "dyncp")
 
 
 def text(name):
@@ -57,7 +60,7 @@ def test_header_says_where_it_goes_and_what_it_replaces(name):
     assert max(map(len, text(name).splitlines())) <= 80
 
 
-@pytest.mark.parametrize("name", ["ftfnet", "mgt_dsn"])
+@pytest.mark.parametrize("name", ["ftfnet", "mgt_dsn", "conv_fsenet", "dyncp"])
 def test_defaults_of_the_fragment_are_those_of_the_lobe(name):
     lobe = load_hyperpyyaml(text(name))["lobe"]
     usual = type(lobe)()
@@ -69,7 +72,7 @@ def test_defaults_of_the_fragment_are_those_of_the_lobe(name):
     assert lobe.report() == usual.report()
 
 
-@pytest.mark.parametrize("name", ["ftfnet", "mgt_dsn"])
+@pytest.mark.parametrize("name", ["ftfnet", "mgt_dsn", "conv_fsenet", "dyncp"])
 def test_enhancers_run_and_learn(tmp_path, name):
     host = (
         f"models: !include:{hparams_folder()}/{name}.yaml\n"
@@ -79,7 +82,7 @@ def test_enhancers_run_and_learn(tmp_path, name):
     wav = torch.randn(2, 3000)
     estimate, decision = enhancer(wav)
     assert estimate.shape == wav.shape
-    assert isinstance(decision, Decision) == (name == "mgt_dsn")
+    assert isinstance(decision, Decision) == (name in DECIDE)
     loss = estimate.square().mean()
     if decision is not None:
         loss = loss + decision.usage().mean()

@@ -93,7 +93,8 @@ def test_all_branches_ran(sessions):
         many.join()
     for frame in range(20):
         many.tick(hops(frame, 6))
-    assert many.frames == 120 and many._usage.counts.min() > 5
+    counts = many._usage.counts
+    assert many.frames == 120 and 5 < counts.min() and counts.max() < 115
     assert 0.1 < many.activation < 0.9
 
 

@@ -24,8 +24,8 @@ from speechbrain_dsn.training.enhancement import run_enhancement
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 FOLDERS = RECIPES / "Folders/enhance"
 VOICEBANK = RECIPES / "Voicebank/enhance/dynamic"
-STATIC = ("ftfnet", "demucs")
-NAMES = (*STATIC, "dsn", "mgt_dsn", "slim_demucs")
+STATIC = ("ftfnet", "demucs", "conv_fsenet")
+NAMES = (*STATIC, "dsn", "mgt_dsn", "slim_demucs", "dyncp")
 YAMLS = [
     folder / f"hparams/{name}.yaml"
     for folder in (FOLDERS, VOICEBANK)
@@ -233,6 +233,40 @@ def test_router_over_widths(folder, tmp_path):
     start = {"warm_start": str(out / "epoch2.safetensors"), "warm_epochs": 1}
     run(path, folder, tmp_path / "joint", plan=joint, **start, **sizes)
     assert gates(tmp_path / "joint") == [("2", "policy")]
+
+
+def test_gates_of_channels(folder, tmp_path):
+    """From the static net's weights, jointly with the gates, to a budget."""
+    static, dynamic = tmp_path / "static", tmp_path / "dyncp"
+    recipes, small = FOLDERS / "hparams", {"scored_clips": 4}
+    plan = {"open": 1}
+    run(
+        recipes / "conv_fsenet.yaml",
+        folder,
+        static,
+        plan=plan,
+        snapshot_epoch=1,
+        **small,
+    )
+    (row,) = results(static)
+    assert row["macs_per_second"] == 662_528 * 62.5
+    run(
+        recipes / "dyncp.yaml",
+        folder,
+        dynamic,
+        plan=plan | {"policy": 1},
+        warm_epochs=1,
+        warm_start=str(static / "epoch1.safetensors"),
+        test_budgets=[0.0, 1.0],
+        strengths=[1.0],
+        **small,
+    )
+    assert gates(dynamic) == [("2", "policy")]
+    quarter, closed, opened = results(dynamic)
+    assert closed["activation"] == 0
+    assert opened["activation"] == pytest.approx(1)
+    assert 0.1 < quarter["activation"] < 0.4
+    assert closed["macs_per_second"] < 0.6 * opened["macs_per_second"]
 
 
 class Killed(Exception):

@@ -71,7 +71,7 @@ def test_a_choice_and_gates_do_not_add_up():
     with pytest.raises(ValueError, match="do not add up"):
         COST + MacCount(1, (2,))
     with pytest.raises(ValueError, match="ascending"):
-        MacCount(1, (2, 1), one_hot=True)
+        _ = MacCount(1, (2, 1), one_hot=True).levels
 
 
 def test_gates_at_is_the_nearest_level():

@@ -104,8 +104,9 @@ def gates_at(cost: MacCount, activation: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        The same for a gate per frame; for a choice among widths the one-hot
-        choice of the nearest ``[B, T, K]``.
+        The same where a frame has one gate, or several that are to be alike;
+        for a choice among widths the one-hot choice of the nearest ``[B, T,
+        K]``.
 
     Example
     -------

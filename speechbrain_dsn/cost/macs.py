@@ -7,7 +7,7 @@ Authors
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,10 @@ class MacCount:
     gated : tuple of int
         MACs added by each fully open gate ``k``.
     one_hot : bool
-        Whether exactly one gate of a frame is open, the cheapest first: a
-        router's choice among widths. Otherwise each opens on its own.
+        Whether exactly one gate of a frame is open: a router's choice among
+        widths, or how far a frame goes. The cheapest comes first, over the
+        whole network; a part of it may be dear in the first choice only.
+        Otherwise each gate opens on its own.
 
     Example
     -------
@@ -43,12 +45,8 @@ class MacCount:
         counts = (self.fixed, *self.gated)
         if any(not isinstance(c, int) or c < 0 for c in counts):
             raise ValueError(f"MACs are integers >= 0, got {counts}")
-        if self.one_hot and not (
-            self.gated and list(self.gated) == sorted(self.gated)
-        ):
-            raise ValueError(
-                f"widths come in ascending order of cost, got {self.gated}"
-            )
+        if self.one_hot and not self.gated:
+            raise ValueError("a choice needs something to choose among")
 
     @property
     def closed(self) -> int:
@@ -80,7 +78,47 @@ class MacCount:
     def levels(self) -> tuple[float, ...]:
         """Activations that a single frame can have, ascending; of several
         independent gates, the two ends."""
-        return self.shares if self.one_hot else (0.0, 1.0)
+        if not self.one_hot:
+            return (0.0, 1.0)
+        if list(self.gated) != sorted(self.gated):
+            raise ValueError(
+                f"choices come in ascending order of cost, got {self.gated}"
+            )
+        return self.shares
+
+    def usage_at(self, activation: float) -> tuple[float, ...]:
+        """Mean gates at a mean activation.
+
+        Arguments
+        ---------
+        activation : float
+            In 0..1.
+
+        Returns
+        -------
+        tuple of float
+            Each gate open as often as the others; of a choice, the two
+            levels around the activation take turns.
+
+        Example
+        -------
+        >>> MacCount(0, (60, 20)).usage_at(0.5)
+        (0.5, 0.5)
+        >>> MacCount(0, (25, 50, 100), one_hot=True).usage_at(0.75)
+        (0.0, 0.5, 0.5)
+        """
+        if not self.one_hot:
+            return (activation,) * len(self.gated)
+        levels = self.levels
+        upper = next((k for k, x in enumerate(levels) if x >= activation), -1)
+        upper %= len(levels)
+        lower = max(upper - 1, 0)
+        span = levels[upper] - levels[lower]
+        share = (activation - levels[lower]) / span if span else 1.0
+        usage = [0.0] * len(levels)
+        usage[lower] = 1 - share
+        usage[upper] += share
+        return tuple(usage)
 
     def at_activation(self, activation: float) -> float:
         """MACs of a frame, or of a mean over frames, at an activation.
@@ -134,6 +172,26 @@ class MacCount:
         return self.fixed + sum(
             g * c for g, c in zip(gates, self.gated, strict=False)
         )
+
+    def behind(self, gates: int) -> MacCount:
+        """The cost of a part whose gates come after those of others.
+
+        Arguments
+        ---------
+        gates : int
+            How many gates others have.
+
+        Returns
+        -------
+        MacCount
+            To be added to their cost.
+
+        Example
+        -------
+        >>> MacCount(1, (2,)) + MacCount(1, (3,)).behind(1)
+        MacCount(fixed=2, gated=(2, 3))
+        """
+        return replace(self, gated=(0,) * gates + self.gated)
 
     def __add__(self, other: MacCount) -> MacCount:
         """Adds fixed parts and, gate by gate, gated parts."""

@@ -14,15 +14,23 @@ from typing import Any
 import onnx
 
 from speechbrain_dsn import __version__
+from speechbrain_dsn.cost import MacCount, total
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.export.conv_fsenet import FSENetGraph
 from speechbrain_dsn.export.demucs import DemucsGraph
 from speechbrain_dsn.export.ftfnet import FTFNetGraph
 from speechbrain_dsn.export.graph import Graph
+from speechbrain_dsn.export.nsnet2 import NsNet2Graph
 from speechbrain_dsn.export.rings import RINGS
 from speechbrain_dsn.export.stft import SpectralFront, SpectralGraph
 from speechbrain_dsn.lobes.enhancer import Enhancer
+from speechbrain_dsn.lobes.models.conv_fsenet import (
+    ConvFSENet,
+    DynamicConvFSENet,
+)
 from speechbrain_dsn.lobes.models.demucs import SlimmableDemucs
 from speechbrain_dsn.lobes.models.ftfnet import FTFNet
+from speechbrain_dsn.lobes.models.nsnet2 import NsNet2
 from speechbrain_dsn.pretrained import LoadedModel
 
 __all__ = ["STEP_VERSION", "build_step", "export_onnx"]
@@ -44,7 +52,9 @@ def build_step(model: LoadedModel, batch: bool = False) -> onnx.ModelProto:
     share their memory with their output.
 
     What a gate opens lies behind one ``If``, each of several widths behind a
-    few, so that a frame runs only its own. With ``batch``, the leading axis
+    few, so that a frame runs only its own. Gates of single channels mask, and
+    the metadata count what runs: gathering the rows that are open takes longer
+    than the whole product. With ``batch``, the leading axis
     is that of streams and may have any size; streams are bucketed by decision
     inside the graph.
 
@@ -152,16 +162,34 @@ def _step_of(enhancer: Enhancer) -> DemucsGraph | SpectralGraph:
         return DemucsGraph(lobe)
     if isinstance(lobe, FTFNet):
         return SpectralGraph(SpectralFront(enhancer), FTFNetGraph(lobe))
+    if isinstance(lobe, NsNet2):
+        return SpectralGraph(SpectralFront(enhancer), NsNet2Graph(lobe))
+    if isinstance(lobe, ConvFSENet):
+        return SpectralGraph(SpectralFront(enhancer), FSENetGraph(lobe))
     raise InputError(
         f"no ONNX graph for lobe {type(lobe).__name__}: expected FTFNet, "
-        "DynamicFTFNet, SlimmableDemucs or RoutedDemucs"
+        "DynamicFTFNet, SlimmableDemucs, RoutedDemucs, NsNet2, DynamicNsNet2, "
+        "ConvFSENet or DynamicConvFSENet"
     )
+
+
+def _executed(enhancer: Enhancer) -> MacCount:
+    """MACs of a frame as the graph runs them: masked products run whole."""
+    cost = enhancer.cost
+    if isinstance(enhancer.lobe, DynamicConvFSENet):
+        return MacCount(cost.open, (0,) * len(cost.gated))
+    if isinstance(enhancer.lobe, FTFNet):
+        net, layers = enhancer.lobe, dict(enhancer.report().layers)
+        layers["time"] = net.time.macs(net.bins[3], masked=True)
+        cost = total(layers.values())
+        return cost if enhancer.dynamic else MacCount(cost.open)
+    return cost
 
 
 def _metadata(model: LoadedModel, states: dict) -> dict[str, Any]:
     """What a stream has to know, for JSON."""
     config, enhancer = model.config, model.enhancer
-    cost, rate = enhancer.cost, enhancer.report().frame_rate
+    cost, rate = _executed(enhancer), enhancer.report().frame_rate
     calibration = config.calibration
     return {
         "step_version": STEP_VERSION,

@@ -17,7 +17,13 @@ from speechbrain_dsn.export.layers import (
 )
 from speechbrain_dsn.export.recurrent import diagonal_gru
 from speechbrain_dsn.export.slimmable import windows
-from speechbrain_dsn.gating import FramePolicy, WaveformRouter
+from speechbrain_dsn.gating import (
+    FramePolicy,
+    SpectrumRouter,
+    WaveformRouter,
+)
+from speechbrain_dsn.gating.spectrum import QUIET
+from speechbrain_dsn.nnet import TimeGRU
 
 
 def frame_policy(
@@ -58,7 +64,7 @@ def frame_policy(
     shift -= matrix[:, -1] * np.log(channels)
     x = leaky(graph, linear(graph, x, matrix, shift))
     if policy.memory is not None:
-        x = _remembered(graph, policy, x, state)
+        x = _remembered(graph, policy.memory, x, state)
     return linear(graph, x, weight(policy.head.weight), policy.head.bias)
 
 
@@ -97,17 +103,49 @@ def waveform_router(
     return linear(graph, memory, weight(router.head.weight), router.head.bias)
 
 
+def spectrum_router(
+    graph: Graph, router: SpectrumRouter, rows: str, state: dict[str, str]
+) -> str:
+    """Adds a router on magnitudes.
+
+    Arguments
+    ---------
+    graph : Graph
+        Where to.
+    router : SpectrumRouter
+        The router.
+    rows : str
+        ``[B, bins]``.
+    state : dict
+        Names of the states; ``policy``, its memory, is replaced.
+
+    Returns
+    -------
+    str
+        Logits ``[B, J]``.
+    """
+    level = graph("ReduceMean", rows, np.array([1]))
+    level = graph("Log", graph("Max", level, QUIET))
+    x = layer_norm(graph, rows, router.norm.slice_to(True))
+    x = graph("Concat", x, level, axis=1)
+    x = leaky(
+        graph, linear(graph, x, weight(router.dense.weight), router.dense.bias)
+    )
+    x = _remembered(graph, router.memory, x, state)
+    return linear(graph, x, weight(router.head.weight), router.head.bias)
+
+
 def _remembered(
-    graph: Graph, policy: FramePolicy, x: str, state: dict[str, str]
+    graph: Graph, memory: TimeGRU, x: str, state: dict[str, str]
 ) -> str:
     """One step of the memory over rows ``[B, H]``."""
-    size, past = policy.memory.hidden, state["policy"]
+    size, past = memory.hidden, state["policy"]
     if not graph.single:
         past = graph.reshape(past, 1, -1, size)
     _, x = graph(
         "GRU",
         graph.reshape(x, 1, -1, size),
-        *gru_weights(policy.memory, 1, 1),
+        *gru_weights(memory, 1, 1),
         None,
         past,
         results=2,

@@ -14,6 +14,7 @@ import numpy as np
 from speechbrain_dsn.export.graph import Graph, weight
 from speechbrain_dsn.export.layers import linear
 from speechbrain_dsn.nnet import TimeGRU
+from speechbrain_dsn.nnet.dgru import DGRU
 from speechbrain_dsn.nnet.diagonal import DiagonalGRU
 
 
@@ -86,6 +87,73 @@ def grouped_gru(graph: Graph, layer: TimeGRU, rows: str, past: str) -> str:
     if not graph.single:
         new = graph("Transpose", new, perm=[1, 0, 2])
     return graph.reshape(new, -1, layer.groups * size)
+
+
+def dense_gru(graph: Graph, layer: DGRU, rows: str, past: str) -> str:
+    """Adds one step of a GRU of one layer, or of the units that a D-GRU
+    selects: of the others no row is read.
+
+    Arguments
+    ---------
+    graph : Graph
+        Where to.
+    layer : DGRU
+        The layer; its weights are stored in ``graph`` or, if that is a
+        branch, in what it is a branch of.
+    rows : str
+        Input ``[B, C]``.
+    past : str
+        State ``[B, H]``.
+
+    Returns
+    -------
+    str
+        The next state, which is also the output.
+    """
+    rnn, size = layer.rnn, layer.rnn.hidden_size
+    w_ih, w_hh = weight(rnn.weight_ih_l0), weight(rnn.weight_hh_l0)
+    b_ih, b_hh = weight(rnn.bias_ih_l0), weight(rnn.bias_hh_l0)
+    if layer.active == size:
+        drive, echo = (
+            graph("Gemm", x, graph.shared(w.T), graph.shared(b))
+            for x, w, b in ((rows, w_ih, b_ih), (past, w_hh, b_hh))
+        )
+        return _gates(graph, drive, echo, past, 1, size)
+    keep = slice(size, 2 * size)
+    bias = graph.shared(b_ih[keep] + b_hh[keep])
+    z = graph("Gemm", rows, graph.shared(w_ih[keep].T), bias)
+    z = graph("Gemm", past, graph.shared(w_hh[keep].T), z)
+    z, units = graph(
+        "TopK",
+        z,
+        np.array([layer.active]),
+        results=2,
+        axis=1,
+        largest=0,
+        sorted=0,
+    )
+
+    def selected(w: np.ndarray, b: np.ndarray, x: str) -> str:
+        """``[B, A, 1]``: each stream has rows of its own."""
+        some = graph("Gather", graph.shared(w), units)
+        product = graph("MatMul", some, graph.reshape(x, -1, w.shape[1], 1))
+        start = graph("Gather", graph.shared(b[:, None]), units)
+        return graph("Add", product, start)
+
+    reset, new = (
+        (
+            selected(w_ih[part], b_ih[part], rows),
+            selected(w_hh[part], b_hh[part], past),
+        )
+        for part in (slice(size), slice(2 * size, None))
+    )
+    reset = graph("Sigmoid", graph("Add", *reset))
+    new = graph("Tanh", graph("Add", graph("Mul", reset, new[1]), new[0]))
+    new = graph.reshape(new, -1, layer.active)
+    old = graph("GatherElements", past, units, axis=1)
+    change = graph("Mul", graph("Sub", old, new), graph("Sigmoid", z))
+    fresh = graph("Add", change, new)
+    return graph("ScatterElements", past, units, fresh, axis=1)
 
 
 def _by_group(graph: Graph, rows: str, groups: int, size: int) -> str:

@@ -5,6 +5,7 @@ Authors
 """
 
 from speechbrain_dsn.gating.calibration import Calibration, budget_bias
+from speechbrain_dsn.gating.channels import ChannelGate
 from speechbrain_dsn.gating.policy import FramePolicy
 from speechbrain_dsn.gating.router import WaveformRouter
 from speechbrain_dsn.gating.sampling import (
@@ -12,13 +13,17 @@ from speechbrain_dsn.gating.sampling import (
     random_gate,
     sample_choice,
     sample_gate,
+    surrogate_gate,
     top_share_gate,
 )
+from speechbrain_dsn.gating.spectrum import SpectrumRouter
 from speechbrain_dsn.gating.tape import Tape, find_tapes
 
 __all__ = [
     "Calibration",
+    "ChannelGate",
     "FramePolicy",
+    "SpectrumRouter",
     "Tape",
     "WaveformRouter",
     "budget_bias",
@@ -27,5 +32,6 @@ __all__ = [
     "random_gate",
     "sample_choice",
     "sample_gate",
+    "surrogate_gate",
     "top_share_gate",
 ]

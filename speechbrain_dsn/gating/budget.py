@@ -17,7 +17,7 @@ import numpy as np
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.errors import InputError
 
-__all__ = ["BudgetController", "chosen_levels"]
+__all__ = ["BudgetController", "chosen_levels", "open_gates"]
 
 FORCE = 1e9  # a bias that no logit outweighs
 
@@ -58,6 +58,37 @@ def chosen_levels(
     lines = _lines(logits, levels) + bias * np.asarray(levels, np.float32)
     unknown = np.isnan(lines).any(1)
     return np.where(unknown, 0, lines.argmax(1))
+
+
+def open_gates(
+    logits: np.ndarray, cost: MacCount, bias: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """What :func:`~speechbrain_dsn.gating.decided` says, without torch.
+
+    Arguments
+    ---------
+    logits : np.ndarray
+        ``[N, K]``. Frames with a NaN take the lowest level.
+    cost : MacCount
+        One frame of the network.
+    bias : np.ndarray or float
+        The run-time compute knob, ``[N]`` or one number.
+
+    Returns
+    -------
+    np.ndarray
+        Booleans ``[N, K]``.
+
+    Example
+    -------
+    >>> open_gates(np.array([[0.5, -0.5]]), MacCount(0, (1, 1)))
+    array([[ True, False]])
+    """
+    if cost.one_hot:
+        levels = chosen_levels(logits, cost.levels, bias)
+        return levels[:, None] == np.arange(len(cost.levels))
+    bias = np.asarray(bias, np.float32).reshape(-1, 1)
+    return np.asarray(logits, np.float32) + bias > 0
 
 
 def _lines(logits: np.ndarray, levels: Sequence[float]) -> np.ndarray:
@@ -108,6 +139,8 @@ class BudgetController:
         Where the offset starts: what a calibration says.
     levels : sequence of float
         Activations that a frame can have, ascending up to 1.
+    shares : sequence of float, optional
+        Of several independent gates, what each adds to the activation.
 
     Example
     -------
@@ -130,12 +163,14 @@ class BudgetController:
         peak_window: float = 1.0,
         bias: float = 0.0,
         levels: Sequence[float] = (0.0, 1.0),
+        shares: Sequence[float] | None = None,
     ) -> None:
         if not 0 <= target <= 1:
             raise InputError(
                 f"budget {target:g}: expected a number from 0 to 1"
             )
         self.levels = tuple(levels)
+        self._shares = None if shares is None else np.asarray(shares)
         self.target = target = max(target, self.levels[0])
         self.limit = tolerance * window * frame_rate / 2
         if self.limit < 1:
@@ -190,7 +225,15 @@ class BudgetController:
         span = max(cost.open - cost.fixed, 1)
         macs = cost.at_activation(max(target, cost.levels[0]))
         share = min(tolerance * macs / span, tolerance)
-        return cls(target, frame_rate, share, bias=bias, levels=cost.levels)
+        several = len(cost.gated) > 1 and not cost.one_hot
+        return cls(
+            target,
+            frame_rate,
+            share,
+            bias=bias,
+            levels=cost.levels,
+            shares=cost.shares if several else None,
+        )
 
     def reset(self) -> None:
         """Back to the start of a stream."""
@@ -232,7 +275,7 @@ class BudgetController:
             ran at its lowest level.
         """
         row = np.reshape(logits, (1, -1))
-        level = self.levels[int(chosen_levels(row, self.levels, self.bias)[0])]
+        level = self._activation(row)
         self._credit += self.target - level
         self._recent.append(level)
         if not np.isfinite(row).all() or self._above == len(self.levels):
@@ -245,9 +288,21 @@ class BudgetController:
         step = 4 * self._rate * self._spread
         self._offset += step * (self.target - level)
 
+    def _activation(self, row: np.ndarray) -> float:
+        """That of a frame with these logits."""
+        if self._shares is None:
+            chosen = chosen_levels(row, self.levels, self.bias)
+            return self.levels[int(chosen[0])]
+        opened = row[0].astype(np.float32) + np.float32(self.bias) > 0
+        return float(self._shares @ opened)
+
     def _wish(self, row: np.ndarray) -> float:
         """How much a frame wants more than the target: minus the bias at
         which it would get it; of a gate, its logit."""
+        if self._shares is not None:
+            order = (-row[0]).argsort()
+            reached = self._shares[order].cumsum() < self.target
+            return float(row[0, order[min(reached.sum(), len(order) - 1)]])
         lines = _lines(row, self.levels)[0].astype(np.float64)
         low, high = np.split(lines, [self._above])
         levels_low, levels_high = np.split(self.levels, [self._above])

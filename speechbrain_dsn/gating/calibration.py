@@ -105,6 +105,46 @@ class Calibration:
         biases[0], biases[-1] = biases[0] - 1e4, biases[-1] + 1e4
         return cls(tuple(budgets.tolist()), tuple(biases.tolist()))
 
+    @classmethod
+    def from_curve(
+        cls,
+        biases: Sequence[float],
+        activations: Sequence[float],
+        steps: int = 100,
+    ) -> Calibration:
+        """The table of a network that was run with several biases.
+
+        Where a gate looks at what other gates have left, its logit depends on
+        the bias, and quantiles of logits do not tell what a bias gives.
+
+        Arguments
+        ---------
+        biases : sequence of float
+            Ascending, at least two.
+        activations : sequence of float
+            The mean that each gave on valid.
+        steps : int
+            Steps of the table between 0 and 1.
+
+        Returns
+        -------
+        Calibration
+            Between two biases, by interpolation.
+
+        Example
+        -------
+        >>> Calibration.from_curve([-1.0, 3.0], [0.25, 0.75]).bias(0.5)
+        1.0
+        """
+        biases = np.asarray(biases, np.float64)
+        # More bias opens more, but for a few gates.
+        reached = np.maximum.accumulate(np.asarray(activations, np.float64))
+        keep = np.diff(reached, prepend=-1.0) > 0
+        budgets = np.linspace(0, 1, steps + 1)
+        table = np.interp(budgets, reached[keep], biases[keep])
+        table[0], table[-1] = biases[0] - 1e4, biases[-1] + 1e4
+        return cls(tuple(budgets.tolist()), tuple(table.tolist()))
+
     def bias(self, budget: float) -> float:
         """The bias for a budget.
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.surrogate import heaviside
 
 
 def sample_gate(
@@ -68,6 +69,51 @@ def sample_gate(
         return soft
     # The brackets matter: (1 + soft) - soft is not always 1.
     return (soft > 0.5).float() + (soft - soft.detach())
+
+
+def surrogate_gate(
+    logits: Tensor,
+    training: bool,
+    slope: float = 1.0,
+    noise: float = 0.0,
+    bias: float | Tensor = 0.0,
+) -> Tensor:
+    """On/off gates by a step, hard while training too.
+
+    DynCP (arXiv 2412.17121) trains its gates by a Heaviside function with a
+    surrogate gradient, without noise; which surrogate is our choice, see
+    :func:`~speechbrain_dsn.nnet.surrogate.heaviside`.
+
+    Arguments
+    ---------
+    logits : Tensor
+        ``[B, T, K]``; positive means open.
+    training : bool
+        Whether to add noise.
+    slope : float
+        Of the surrogate.
+    noise : float
+        Scale of logistic noise on the logits.
+    bias : float or Tensor
+        Added to the logits, one number or ``[B, T]``: the run-time compute
+        knob.
+
+    Returns
+    -------
+    Tensor
+        Gates of 0 and 1, float32, in the shape of ``logits``.
+
+    Example
+    -------
+    >>> surrogate_gate(torch.tensor([[[-1.0, 2.0]]]), training=True)
+    tensor([[[0., 1.]]])
+    """
+    if isinstance(bias, Tensor):
+        bias = bias.unsqueeze(-1)
+    logits = logits.float() + bias
+    if training and noise:
+        logits = logits + noise * _logistic(logits)
+    return heaviside(logits, slope)
 
 
 def sample_choice(

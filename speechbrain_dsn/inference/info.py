@@ -13,7 +13,7 @@ import numpy as np
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.gating import Calibration, budget_bias
-from speechbrain_dsn.gating.budget import chosen_levels
+from speechbrain_dsn.gating.budget import open_gates
 from speechbrain_dsn.pretrained import LoadedModel
 
 __all__ = ["StreamInfo", "Usage"]
@@ -113,10 +113,16 @@ class StreamInfo:
         """Logits per frame: one of a gate, and of a static model."""
         return max(1, len(self.cost.gated))
 
-    def levels(
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """What each gate adds to the activation; a static model counts as
+        one that is always open."""
+        return self.cost.shares or (1.0,)
+
+    def gates(
         self, logits: np.ndarray, biases: np.ndarray | float
     ) -> np.ndarray:
-        """At which of ``cost.levels`` frames ran.
+        """Which gates were open.
 
         Arguments
         ---------
@@ -128,26 +134,9 @@ class StreamInfo:
         Returns
         -------
         np.ndarray
-            Indices ``[n]``.
-        """
-        return chosen_levels(logits, self.cost.levels, biases)
-
-    def gates(self, levels: np.ndarray) -> np.ndarray:
-        """The gates of frames that ran at these levels.
-
-        Arguments
-        ---------
-        levels : np.ndarray
-            Indices ``[n]``.
-
-        Returns
-        -------
-        np.ndarray
             Booleans ``[n, K]``.
         """
-        if self.cost.one_hot:
-            return levels[:, None] == np.arange(len(self.cost.levels))
-        return levels[:, None] > 0
+        return open_gates(logits, self.cost, biases)
 
     def macs_per_second(self, activation: float) -> float:
         """MACs per second of audio at a mean activation."""
@@ -155,46 +144,57 @@ class StreamInfo:
 
 
 class Usage:
-    """How many frames ran at each level.
+    """How often each gate was open.
 
     Arguments
     ---------
-    levels : sequence of float
-        Their activations.
+    shares : sequence of float
+        What each adds to the activation of a frame.
 
     Example
     -------
     >>> usage = Usage((0.25, 0.5, 1.0))
-    >>> usage.add(np.array([0, 2, 1, 1]))
+    >>> usage.add(np.eye(3)[[0, 2, 1, 1]] > 0)
     >>> usage.frames, usage.opened, usage.activation
     (4, 2.25, 0.5625)
     """
 
-    def __init__(self, levels: Sequence[float]) -> None:
-        self._levels = np.asarray(levels, np.float64)
-        self.counts = np.zeros(len(levels), np.int64)
+    def __init__(self, shares: Sequence[float]) -> None:
+        self._shares = np.asarray(shares, np.float64)
+        self.counts = np.zeros(len(shares), np.int64)
+        self.frames = 0
 
-    def add(self, levels: np.ndarray) -> None:
+    def add(self, gates: np.ndarray) -> None:
         """Adds frames.
 
         Arguments
         ---------
-        levels : np.ndarray
-            Index of the level of each.
+        gates : np.ndarray
+            Booleans ``[n, K]``.
         """
-        self.counts += np.bincount(levels, minlength=len(self.counts))
-
-    @property
-    def frames(self) -> int:
-        """All frames so far."""
-        return int(self.counts.sum())
+        self.counts += gates.sum(0)
+        self.frames += len(gates)
 
     @property
     def opened(self) -> float:
         """Sum of their activations; of a gate, how many were open."""
-        return float(self.counts @ self._levels)
+        return float(self.counts @ self._shares)
 
     @property
     def activation(self) -> float:
         """Mean activation of all frames so far."""
         return self.opened / self.frames if self.frames else 0.0
+
+    def arrays(self) -> np.ndarray:
+        """All counts, to be given to `load`."""
+        return np.append(self.counts, self.frames)
+
+    def load(self, counts: np.ndarray) -> None:
+        """Goes on from what `arrays` gave.
+
+        Arguments
+        ---------
+        counts : np.ndarray
+            Of as many gates.
+        """
+        self.counts, self.frames = counts[:-1].copy(), int(counts[-1])

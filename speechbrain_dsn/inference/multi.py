@@ -87,7 +87,7 @@ class MultiStreamEnhancement:
         self._controllers: list[BudgetController] = []
         self._next = 0
         self.streams: list[int] = []
-        self._usage = Usage(self.info.cost.levels)
+        self._usage = Usage(self.info.shares)
 
     @classmethod
     def from_pretrained(
@@ -239,7 +239,7 @@ class MultiStreamEnhancement:
         state.step()
         out[...] = state.enhanced[:count]
         logits = state.logit[:count]
-        self._usage.add(self.info.levels(logits, state.bias[:count]))
+        self._usage.add(self.info.gates(logits, state.bias[:count]))
         for row, controller in enumerate(controllers):
             controller.update(logits[row])
 

@@ -57,6 +57,8 @@ def profile_model(
         activations = usual_activations(model)
     names = {f"{activation:g}": activation for activation in activations}
     factors = real_time_factors(model, list(names.values()))
+    # Of the whole net: a part may run at some of its levels only.
+    usage = {k: report.cost.usage_at(v) for k, v in names.items()}
     return {
         "model": config.name,
         "dynamic": config.dynamic,
@@ -71,8 +73,9 @@ def profile_model(
         },
         "layers": {
             layer: {
-                name: cost.at_activation(value) * report.frame_rate
-                for name, value in names.items()
+                name: cost.at(usage[name][: len(cost.gated)])
+                * report.frame_rate
+                for name in names
             }
             for layer, cost in report.layers.items()
         },

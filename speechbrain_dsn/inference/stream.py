@@ -65,7 +65,7 @@ class Stream:
         # Samples in and out at the signal's rate, and at the model's.
         self._taken = self._given = self._heard = self._said = 0
         self._ahead = self.info.delay  # output that precedes the signal
-        self._usage = Usage(self.info.cost.levels)
+        self._usage = Usage(self.info.shares)
 
     def restart(self) -> None:
         """Forget the signal but not the time: what has not come out yet comes
@@ -184,7 +184,7 @@ class Stream:
         return named | {
             "numbers": np.array(numbers),
             "rest": self._rest.copy(),
-            "counts": self._usage.counts.copy(),
+            "counts": self._usage.arrays(),
         }
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:
@@ -219,7 +219,7 @@ class Stream:
         for name, value in zip(_COUNTERS, numbers, strict=True):
             setattr(self, name, value)
         self._rest = parts["rest"][""].copy()
-        self._usage.counts = parts["counts"][""].copy()
+        self._usage.load(parts["counts"][""])
         if self._rate:
             model = self.info.sample_rate
             self._before = Resampler(self._rate, model)
@@ -248,14 +248,14 @@ class Stream:
         if controller is None:
             biases = np.full(count, self._bias, np.float32)
             out, logits = self._lane.advance(wav, biases)
-            self._usage.add(self.info.levels(logits, biases))
+            self._usage.add(self.info.gates(logits, biases))
             return out
         parts = []
         for frame in wav.reshape(count, hop):
             bias = np.full(1, controller.bias, np.float32)
             out, logits = self._lane.advance(frame, bias)
             controller.update(logits[0])
-            self._usage.add(self.info.levels(logits, bias))
+            self._usage.add(self.info.gates(logits, bias))
             parts.append(out)
         return np.concatenate(parts)
 

@@ -55,8 +55,7 @@ class _RecordedLane:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Whole hops; notes which were open."""
         out, logits = self._lane.advance(samples, biases)
-        levels = self._info.levels(logits, biases)
-        self.gates.append(self._info.gates(levels))
+        self.gates.append(self._info.gates(logits, biases))
         return out, logits
 
     def reset(self) -> None:

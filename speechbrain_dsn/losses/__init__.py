@@ -12,7 +12,11 @@ from speechbrain_dsn.losses.complexity import (
     unit_spread,
 )
 from speechbrain_dsn.losses.perceptual import PerceptualDisturbance
-from speechbrain_dsn.losses.routing import RoutingPrice, load_balance
+from speechbrain_dsn.losses.routing import (
+    RatioPrice,
+    RoutingPrice,
+    load_balance,
+)
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
 from speechbrain_dsn.losses.term import Term
 from speechbrain_dsn.losses.waveform import negative_si_sdr, relative_error
@@ -22,6 +26,7 @@ __all__ = [
     "ComplexityRegularized",
     "MultiResolutionCompressedLoss",
     "PerceptualDisturbance",
+    "RatioPrice",
     "RoutingPrice",
     "Term",
     "budget_hinge",

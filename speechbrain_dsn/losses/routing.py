@@ -1,7 +1,9 @@
-"""What a router pays.
+"""What decisions of a whole batch cost: the prices of routers and channels.
 
 Slimmable DEMUCS (arXiv 2507.04879) adds ``beta L_Eff + gamma L_Bal`` to its
-signal loss. The formulas are ours: the paper says what the terms are for.
+signal loss, DynCP (arXiv 2412.17121) a term that pulls the ratio of open
+channels to a target. The formulas are ours: the papers say what the terms are
+for.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -41,6 +43,62 @@ def load_balance(usage: Tensor) -> Tensor:
     """
     share = usage.clamp_min(1e-6)
     return 1 + (share * share.log()).sum() / math.log(len(usage))
+
+
+def batch_weights(decision: Decision) -> Tensor:
+    """The share that each item has of the valid frames of a batch.
+
+    Arguments
+    ---------
+    decision : Decision
+        ``[B, T, K]``.
+
+    Returns
+    -------
+    Tensor
+        ``[B]``, with a sum of 1.
+    """
+    frames = decision.mask().sum((1, 2))
+    return frames / frames.sum().clamp_min(1)
+
+
+class RatioPrice:
+    """The squared distance of a batch's mean activation to its target.
+
+    ``(u - target)^2``, over all frames of the batch: a single clip may use
+    more than another, and a layer more than another.
+
+    Example
+    -------
+    >>> import torch
+    >>> decision = Decision(torch.tensor([[[1.0, 0.0]], [[1.0, 1.0]]]), 62.5)
+    >>> cost = MacCount(0, (5, 5))
+    >>> RatioPrice()(decision, cost, torch.tensor([0.25, 0.25])).item()
+    0.25
+    """
+
+    def __call__(
+        self, decision: Decision, cost: MacCount, target: Tensor
+    ) -> Tensor:
+        """What these gates cost.
+
+        Arguments
+        ---------
+        decision : Decision
+            ``[B, T, K]``, with gradient.
+        cost : MacCount
+            One frame of the network.
+        target : Tensor
+            Wanted mean activation of each item ``[B]``.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+        """
+        weight = batch_weights(decision)
+        used = (activation(decision, cost) * weight).sum()
+        return budget_pull(used, (target * weight).sum())
 
 
 class RoutingPrice:
@@ -90,9 +148,7 @@ class RoutingPrice:
         Tensor
             A scalar.
         """
-        frames = decision.mask().sum((1, 2))
-        weight = frames / frames.sum().clamp_min(1)
-        used = (activation(decision, cost) * weight).sum()
+        weight = batch_weights(decision)
         shares = (decision.usage() * weight.unsqueeze(1)).sum(0)
-        pull = budget_pull(used, (target * weight).sum())
+        pull = RatioPrice()(decision, cost, target)
         return self.efficiency * pull + self.balance * load_balance(shares)

@@ -6,11 +6,13 @@ Authors
 
 from speechbrain_dsn.nnet.attention import FrequencyAttention, TimeAttention
 from speechbrain_dsn.nnet.conv import DynamicConv2d, DynamicConvTranspose2d
+from speechbrain_dsn.nnet.dgru import DGRU
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
 from speechbrain_dsn.nnet.rnn import FrequencyGRU, TimeGRU
 
 __all__ = [
+    "DGRU",
     "DynamicConv2d",
     "DynamicConvTranspose2d",
     "DynamicLayerNorm",

@@ -73,13 +73,15 @@ class _Block(nn.Module):
         x = self.norm1(x + self.linear(h, gate))
         return self.norm2(x + self.attention(x, gate))
 
-    def macs(self, bins: int) -> MacCount:
+    def macs(self, bins: int, **rnn: bool) -> MacCount:
         """Cost of one frame.
 
         Arguments
         ---------
         bins : int
             Frequency bins.
+        **rnn : bool
+            Passed to the GRU's ``macs``.
 
         Returns
         -------
@@ -88,7 +90,7 @@ class _Block(nn.Module):
         """
         return total(
             [
-                self.rnn.macs(bins),
+                self.rnn.macs(bins, **rnn),
                 self.linear.macs(bins),
                 self.attention.macs(bins),
             ]
@@ -192,6 +194,8 @@ class TimeBlock(_Block):
         Leading groups and heads that run in every frame, all by default.
     window : int
         Frames that the attention sees, the current one included.
+    update_ratio : float
+        Share of the GRU's units that a frame updates.
 
     Example
     -------
@@ -206,10 +210,11 @@ class TimeBlock(_Block):
         groups: int,
         static_groups: int | None = None,
         window: int = 65,
+        update_ratio: float = 1.0,
     ) -> None:
         static = groups if static_groups is None else static_groups
         super().__init__(channels, channels, channels * static // groups)
-        self.rnn = TimeGRU(channels, channels, groups, static)
+        self.rnn = TimeGRU(channels, channels, groups, static, update_ratio)
         self.attention = TimeAttention(groups, channels, static, window)
 
     def make_streaming_context(

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.dgru import DGRU, updated_units
 from speechbrain_dsn.nnet.masking import bucketed, mask_channels
 from speechbrain_dsn.nnet.scan import gru_scan, gru_steps
+from speechbrain_dsn.nnet.selective import selective_scan, selective_steps
 
 
 class _GroupedGRU(nn.Module):
@@ -247,6 +249,11 @@ class TimeGRU(_GroupedGRU):
     (arXiv 2510.11395) prunes the input-to-hidden path only, and the state is
     neither frozen nor reset. That both biases stay is our choice.
 
+    With an ``update_ratio`` below 1 each group is a D-GRU (arXiv 2408.12425):
+    of the units of each bin it updates those that want it most, and the
+    others keep their value, in closed frames too (see
+    :class:`~speechbrain_dsn.nnet.dgru.DGRU`).
+
     Arguments
     ---------
     hidden_size : int
@@ -257,6 +264,8 @@ class TimeGRU(_GroupedGRU):
         Groups; group ``k`` reads the ``k``-th part of the channels.
     static_groups : int, optional
         Leading groups whose input is read in every frame, all by default.
+    update_ratio : float
+        Share of each group's units that a frame updates, in (0, 1].
 
     Example
     -------
@@ -265,6 +274,8 @@ class TimeGRU(_GroupedGRU):
     torch.Size([2, 10, 31, 64])
     >>> gru.macs(31)
     MacCount(fixed=142848, gated=(47616,))
+    >>> TimeGRU(64, 64, 4, 2, update_ratio=0.25).macs(31)
+    MacCount(fixed=71424, gated=(23808,))
     """
 
     def __init__(
@@ -273,8 +284,11 @@ class TimeGRU(_GroupedGRU):
         input_size: int,
         groups: int,
         static_groups: int | None = None,
+        update_ratio: float = 1.0,
     ) -> None:
         super().__init__(hidden_size, input_size, groups, static_groups, 1)
+        self.update_ratio = update_ratio
+        self.active = updated_units(self.hidden, update_ratio)
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Computes everything and masks the input, for training.
@@ -292,9 +306,16 @@ class TimeGRU(_GroupedGRU):
             ``[B, T, F, hidden_size]``.
         """
         x = mask_channels(x, gate, self.static_groups * self.inputs)
-        return self._unpack(
-            gru_scan(self._pack(x), *self._weights(0, self.groups)), x
+        packed, weights = self._pack(x), self._weights(0, self.groups)
+        if self.active == self.hidden:
+            return self._unpack(gru_scan(packed, *weights), x)
+        w_ih, w_hh, b_ih, b_hh = weights
+        projected = torch.matmul(w_ih, packed) + b_ih.unsqueeze(-1)
+        start = x.new_zeros(self.groups, packed.size(-1), self.hidden)
+        states = selective_scan(
+            projected.transpose(2, 3), w_hh, b_hh, start, active=self.active
         )
+        return self._unpack(states.transpose(2, 3), x)
 
     def make_streaming_context(
         self,
@@ -345,11 +366,33 @@ class TimeGRU(_GroupedGRU):
         """
         if is_open is None:
             is_open = x.new_ones(x.shape[:2], dtype=torch.bool)
-        projected = self._project(x, is_open)
-        _, w_hh, _, b_hh = self._weights(0, self.groups)
-        states = gru_steps(projected, w_hh, b_hh, context.hidden)
+        if self.active < self.hidden:
+            states = self._selected(x, context, is_open)
+        else:
+            projected = self._project(x, is_open)
+            _, w_hh, _, b_hh = self._weights(0, self.groups)
+            states = gru_steps(projected, w_hh, b_hh, context.hidden)
         context.hidden = states[-1].clone()  # not a view of the output
         return self._unpack(states, x)
+
+    def _selected(
+        self, x: Tensor, context: GRUContext, is_open: Tensor
+    ) -> Tensor:
+        """States ``[T, G, H, B F]`` of groups that are D-GRUs: all of them
+        run, dynamic ones read in open frames only."""
+        packed = self._pack(x).transpose(2, 3).contiguous()
+        rows = is_open.t().repeat_interleave(x.size(2), 1)
+        reads = torch.ones_like(packed[..., 0], dtype=torch.bool)
+        reads[:, self.static_groups :] = rows.unsqueeze(1)
+        states = selective_steps(
+            packed,
+            self._weights(0, self.groups),
+            context.hidden.transpose(1, 2),
+            self.active,
+            torch.ones_like(rows),
+            reads,
+        )
+        return states.transpose(2, 3)
 
     def _project(self, x: Tensor, is_open: Tensor) -> Tensor:
         """``W_x x + b_x`` as ``[T, G, 3 H, B F]``, open frames only where
@@ -389,7 +432,7 @@ class TimeGRU(_GroupedGRU):
         return states.permute(3, 0, 4, 1, 2).flatten(3)
 
     def slice_to(self, is_open: bool) -> nn.ModuleList:
-        """One ``torch.nn.GRU`` per group, with copies.
+        """One ``torch.nn.GRU`` per group, or one D-GRU, with copies.
 
         A closed frame still runs every group, so both branches need all of
         them; closed, the dynamic ones are to be fed zeros.
@@ -408,22 +451,35 @@ class TimeGRU(_GroupedGRU):
         if not is_open:
             for gru in dense[self.static_groups :]:
                 gru.weight_ih_l0.data.zero_()
-        return dense
+        if self.active == self.hidden:
+            return dense
+        selective = nn.ModuleList()
+        for gru in dense:
+            size = {"input_size": self.inputs}
+            layer = DGRU(self.hidden, **size, update_ratio=self.update_ratio)
+            selective.append(layer.to(self.weight_ih))
+            layer.rnn.load_state_dict(gru.state_dict())
+        return selective
 
-    def macs(self, bins: int) -> MacCount:
+    def macs(self, bins: int, masked: bool = False) -> MacCount:
         """Cost of one frame.
 
         Arguments
         ---------
         bins : int
             Sequences.
+        masked : bool
+            Whether a D-GRU computes all units and masks; otherwise the update
+            gate in full, and two rows per updated unit.
 
         Returns
         -------
         MacCount
             Gated is the input-to-hidden path of the dynamic groups.
         """
-        to_hidden, recurrent = self._group_macs()
+        units = self.hidden if masked else self.active
+        rows, size = self.hidden + 2 * units, 3 * self.hidden
+        to_hidden, recurrent = (x // size * rows for x in self._group_macs())
         dynamic = self.groups - self.static_groups
         fixed = self.static_groups * to_hidden + self.groups * recurrent
         return MacCount(bins * fixed, (bins * dynamic * to_hidden,))

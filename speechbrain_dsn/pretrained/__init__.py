@@ -15,13 +15,13 @@ from speechbrain_dsn.pretrained.folder import (
     load_model,
     save_model,
 )
-from speechbrain_dsn.pretrained.widths import cut_widths
+from speechbrain_dsn.pretrained.levels import cut_levels
 
 __all__ = [
     "LoadedModel",
     "ModelConfig",
     "available",
-    "cut_widths",
+    "cut_levels",
     "load_model",
     "make_card",
     "save_model",

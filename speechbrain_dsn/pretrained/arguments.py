@@ -16,7 +16,7 @@ from typing import Any
 
 from speechbrain_dsn.errors import InputError
 
-__all__ = ["Flag", "Number", "Whole", "check_arguments"]
+__all__ = ["Flag", "Number", "OneOf", "Whole", "check_arguments"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,14 @@ class Whole:
         Largest value.
     count : int, optional
         Length of the list; a bare integer by default.
+    most : int, optional
+        Length of the longest list, in place of ``count``.
 
     Example
     -------
     >>> Whole(1, 256, count=3).accepts([16, 32, 64])
+    True
+    >>> Whole(1, 5, most=3).accepts([1, 5])
     True
     >>> Whole(1, 256).accepts(True)
     False
@@ -43,20 +47,22 @@ class Whole:
     low: int
     high: int
     count: int | None = None
+    most: int | None = None
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is allowed."""
-        if self.count is None:
+        if self.count is None and self.most is None:
             return type(value) is int and self.low <= value <= self.high
         one = Whole(self.low, self.high)
         return (
             isinstance(value, list | tuple)
-            and len(value) == self.count
+            and (self.count or 1) <= len(value) <= (self.count or self.most)
             and all(map(one.accepts, value))
         )
 
     def __str__(self) -> str:
         what = "an integer" if self.count is None else f"{self.count} integers"
+        what = what if self.most is None else f"up to {self.most} integers"
         return f"{what} from {self.low} to {self.high}"
 
 
@@ -117,10 +123,35 @@ class Flag:
         return "true or false"
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """One of some words.
+
+    Arguments
+    ---------
+    words : tuple of str
+        Which.
+
+    Example
+    -------
+    >>> OneOf(("serial", "parallel")).accepts("sideways")
+    False
+    """
+
+    words: tuple[str, ...]
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value is allowed."""
+        return isinstance(value, str) and value in self.words
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}"
+
+
 def check_arguments(
     owner: str,
     arguments: Mapping[str, Any],
-    allowed: Mapping[str, Whole | Number | Flag],
+    allowed: Mapping[str, Whole | Number | Flag | OneOf],
 ) -> None:
     """Refuses unknown names and values out of range.
 

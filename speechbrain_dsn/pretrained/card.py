@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from speechbrain_dsn.pretrained.config import ModelConfig
+from speechbrain_dsn.pretrained.config import LOBES, ModelConfig
 
 __all__ = ["make_card"]
 
@@ -59,7 +59,7 @@ def make_card(config: ModelConfig, enhancer: nn.Module, text: str = "") -> str:
         f"{high:.0f} open"
         if config.dynamic and not report.cost.one_hot
         else f"{low:.0f} to {high:.0f} M MAC/s, by "
-        f"{len(report.cost.gated)} widths"
+        f"{len(report.cost.gated)} {LOBES[config.lobe].choices}"
         if report.cost.one_hot
         else f"{high:.0f} M MAC/s"
     )

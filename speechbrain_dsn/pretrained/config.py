@@ -23,12 +23,18 @@ from torch import nn
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
+from speechbrain_dsn.lobes.models.conv_fsenet import (
+    ConvFSENet,
+    DynamicConvFSENet,
+)
 from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
+from speechbrain_dsn.lobes.models.nsnet2 import DynamicNsNet2, NsNet2
 from speechbrain_dsn.lobes.waveform import WaveformEnhancer
 from speechbrain_dsn.pretrained.arguments import (
     Flag,
     Number,
+    OneOf,
     Whole,
     check_arguments,
 )
@@ -55,20 +61,25 @@ class Entry(NamedTuple):
     decides : bool
         Whether a lobe chooses its gates.
     static : str, optional
-        The lobe that one of its widths is, cut out.
+        The lobe that one of its choices is, cut out.
+    choices : str
+        What it chooses among.
     """
 
     build: type[nn.Module]
-    arguments: Mapping[str, Whole | Number | Flag]
+    arguments: Mapping[str, Whole | Number | Flag | OneOf]
     front_end: str = "spectral"
     decides: bool = False
     static: str | None = None
+    choices: str = "widths"
 
 
+_RATIO = Number(0.001, 1)  # of a D-GRU
 _FTFNET = {
     "channels": Whole(1, 256, count=3),
     "groups": Whole(1, 64),
     "window": Whole(1, 1024),
+    "update_ratio": _RATIO,
 }
 _DEMUCS = {
     "hidden": Whole(1, 256),
@@ -79,6 +90,20 @@ _DEMUCS = {
     "taps": Whole(16, 512),
     "groups": Whole(1, 64),
     "utilizations": Number(0.01, 1, most=16),
+}
+_CONV_FSENET = {
+    "channels": Whole(1, 512),
+    "inner_channels": Whole(1, 1024),
+    "kernel_size": Whole(1, 15),
+    "stacks": Whole(1, 4),
+    "blocks": Whole(1, 6),
+    "group": Whole(1, 512),
+}
+_NSNET2 = {
+    "exits": Whole(1, 5, most=5),
+    "split": OneOf(("none", "parallel", "serial")),
+    "units": Whole(1, 4096, count=5),
+    "update_ratio": _RATIO,
 }
 _CHOICE = {"temperature": Number(0.01, 100), "straight_through": Flag()}
 # The whole table: a name that is not here cannot be loaded. Bins and frame
@@ -110,6 +135,25 @@ LOBES = MappingProxyType(
             "waveform",
             decides=True,
             static="demucs",
+        ),
+        "nsnet2": Entry(NsNet2, _NSNET2),
+        "dynamic_nsnet2": Entry(
+            DynamicNsNet2,
+            {**_NSNET2, "router_hidden": Whole(1, 1024), **_CHOICE},
+            decides=True,
+            static="nsnet2",
+            choices="exits",
+        ),
+        "conv_fsenet": Entry(ConvFSENet, _CONV_FSENET),
+        "dyncp": Entry(
+            DynamicConvFSENet,
+            {
+                **_CONV_FSENET,
+                "policy_hidden": Whole(1, 1024),
+                "policy_window": Whole(1, 64),
+                "slope": Number(0.01, 1000),
+            },
+            decides=True,
         ),
     }
 )
@@ -175,7 +219,8 @@ class ModelConfig:
     Traceback (most recent call last):
         ...
     speechbrain_dsn.errors.InputError: unknown lobe 'os.system', expected one
-    of ftfnet, dynamic_ftfnet, demucs, slim_demucs
+    of ftfnet, dynamic_ftfnet, demucs, slim_demucs, nsnet2, dynamic_nsnet2,
+    conv_fsenet, dyncp
     """
 
     name: str

@@ -28,8 +28,9 @@ def check_macs_are_executed(subject: Subject) -> None:
     for name, count in _counters(subject).items():
         for gate in subject.gates(x):
             levels = gate if subject.gated else torch.ones_like(gate)
-            chosen = levels.flatten().tolist()
-            declared = sum(cost.of_level(level) for level in chosen)
+            chosen = levels.flatten(0, 1).tolist()
+            of = cost.at if subject.several else cost.of_level
+            declared = sum(map(of, chosen))
             expected = declared - len(chosen) * subject.unseen_macs
             counted = count(layer, x, gate)
             subject.require(

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.cost import Decision, MacCount
 from speechbrain_dsn.testing.runs import Runs, accepts
 
 
@@ -28,8 +28,11 @@ class Subject(Runs):
     the number of positions per frame, ``math.prod(x.shape[2:-1])``.
 
     A hard gate is booleans ``[B, T]``, closed or open. A layer with several
-    ``utilizations`` takes a choice among these widths instead: indices ``[B,
-    T]``, passed as a one-hot ``gate`` ``[B, T, J]`` where a gate may be soft.
+    choices, whose cost is ``one_hot``, takes one of these instead: indices
+    ``[B, T]``, passed as a one-hot ``gate`` ``[B, T, J]`` where a gate may be
+    soft.
+    A layer whose cost has several independent gates takes booleans ``[B, T,
+    K]``. One that says ``causal = False`` does not stream.
 
     Arguments
     ---------
@@ -98,13 +101,31 @@ class Subject(Runs):
 
     @cached_property
     def choice(self) -> bool:
-        """Whether a gate is a choice among widths."""
-        return self.gated and len(getattr(self.model, "utilizations", ())) > 1
+        """Whether a gate is a choice, among widths or exits."""
+        return self.gated and self.costs and self._cost.one_hot
+
+    @cached_property
+    def _cost(self) -> MacCount:
+        """Of one frame of an example."""
+        return self.cost(self.model, self.example(1, 1, torch.float32))
+
+    @cached_property
+    def several(self) -> int:
+        """Independent gates of a frame, if there are more than one."""
+        if not (self.gated and self.costs) or self.choice:
+            return 0
+        gates = len(self._cost.gated)
+        return gates if gates > 1 else 0
+
+    def _frames(self, x: Tensor) -> tuple[int, ...]:
+        """Shape of a hard gate."""
+        several = (self.several,) if self.several else ()
+        return (*x.shape[:2], *several)
 
     @property
     def top(self) -> int:
         """Index of the widest branch; 0 is the closed or narrowest one."""
-        return len(self.model.utilizations) - 1 if self.choice else 1
+        return len(self._cost.gated) - 1 if self.choice else 1
 
     @property
     def skips(self) -> bool:
@@ -114,7 +135,8 @@ class Subject(Runs):
     @property
     def streams(self) -> bool:
         """Whether the layer streams."""
-        return hasattr(self.model, "forward_streaming")
+        causal = getattr(self.model, "causal", True)
+        return causal and hasattr(self.model, "forward_streaming")
 
     @property
     def slices(self) -> bool:
@@ -150,8 +172,7 @@ class Subject(Runs):
         """Whether a closed frame is cheaper than an open one."""
         if not (self.gated and self.costs):
             return False
-        cost = self.cost(self.model, self.example(1, 1, torch.float32))
-        return cost.open > cost.closed
+        return self._cost.open > self._cost.closed
 
     def layer(self, dtype: torch.dtype = torch.float64) -> nn.Module:
         """A new layer in eval mode, no parameter of which is a constant.
@@ -209,10 +230,10 @@ class Subject(Runs):
         Returns
         -------
         Tensor
-            ``[B, T]``.
+            ``[B, T]``, of several gates ``[B, T, K]``.
         """
         dtype = torch.long if self.choice else torch.bool
-        return torch.full(x.shape[:2], level, dtype=dtype)
+        return torch.full(self._frames(x), level, dtype=dtype)
 
     def flip(self, gate: Tensor) -> Tensor:
         """A hard gate that differs in every frame.
@@ -246,7 +267,7 @@ class Subject(Runs):
             logits = torch.randn(*x.shape[:2], self.top + 1)
             return torch.softmax(logits, -1).to(x)
         # Away from 0 and 1: a gate may act through its logarithm.
-        return (0.1 + 0.8 * torch.rand(x.shape[:2])).to(x)
+        return (0.1 + 0.8 * torch.rand(self._frames(x))).to(x)
 
     def gates(self, x: Tensor) -> Iterator[Tensor]:
         """Hard gates that fit an input: each branch, and drawn ones.
@@ -282,7 +303,7 @@ class Subject(Runs):
         Tensor
             ``[B, T]``.
         """
-        opened = torch.rand(x.shape[:2]) < share
+        opened = torch.rand(self._frames(x)) < share
         if not self.choice:
             return opened
         return opened * torch.randint(1, self.top + 1, opened.shape)

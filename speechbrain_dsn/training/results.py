@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from speechbrain_dsn.cost import MacMeter
 from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
@@ -36,13 +37,16 @@ from speechbrain_dsn.plots import (
 )
 from speechbrain_dsn.pretrained import (
     LoadedModel,
-    cut_widths,
+    cut_levels,
     load_model,
     make_card,
     save_model,
 )
 
 logger = logging.getLogger(__name__)
+
+# Shares of open gates at whose bias a net with many gates is tried.
+PROBES = np.array([0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 0.99])
 
 
 @torch.inference_mode()
@@ -61,14 +65,30 @@ def calibrate(enhancer: nn.Module, valid: Dataset) -> Calibration:
     Calibration
         From mean activation to bias.
     """
-    logits = []
+    cost, logits = enhancer.report().cost, []
+    several = len(cost.gated) > 1 and not cost.one_hot
+    # Of many gates some are enough to know where to try.
+    step = 1 + len(cost.gated) // 64 if several else 1
     for index in range(len(valid)):
         _, decision = enhancer(valid[index].noisy)
-        logits.append(decision.logits[decision.mask().bool().squeeze(-1)])
-    rows, cost = torch.cat(logits).numpy(), enhancer.report().cost
+        rows = decision.logits[decision.mask().bool().squeeze(-1)]
+        logits.append(rows[:, ::step].clone())
+    rows = torch.cat(logits).numpy()
     if cost.one_hot:
         return Calibration.from_logits(rows, levels=cost.levels)
-    return Calibration.from_logits(rows[:, 0])
+    if not several:
+        return Calibration.from_logits(rows[:, 0])
+    biases = -np.quantile(rows, 1 - PROBES)
+    reached = [_activation(enhancer, valid, bias) for bias in biases.tolist()]
+    return Calibration.from_curve(biases, reached)
+
+
+def _activation(enhancer: nn.Module, valid: Dataset, bias: float) -> float:
+    """Mean activation on valid with a bias."""
+    meter = MacMeter(enhancer.report().cost)
+    for index in range(len(valid)):
+        meter.update(enhancer(valid[index].noisy, bias=bias)[1])
+    return meter.activation
 
 
 @torch.inference_mode()
@@ -171,24 +191,25 @@ def write_results(
         overwrite=True,
     )
     model, out = load_model(folder), Path(hparams["output_folder"])
-    save_widths(model, folder)
+    save_levels(model, folder)
     rows = measure(model, test, hparams["test_metrics"], budgets, hparams)
     write_table(rows, out)
     draw(model, rows, test[0], out)
     return rows
 
 
-def save_widths(model: LoadedModel, folder: Path) -> list[Path]:
-    """Cuts a net with a router into static ones, a folder for each width.
+def save_levels(model: LoadedModel, folder: Path) -> list[Path]:
+    """Cuts a net with a router into static ones, a folder for each choice.
 
     Without the router, they show what the choice is worth.
 
     Arguments
     ---------
     model : LoadedModel
-        Nothing happens unless it chooses among widths.
+        Nothing happens unless it chooses among widths or exits.
     folder : Path
-        The model's own; theirs get its name and the utilization factor.
+        The model's own; theirs get its name and the utilization factor, or
+        the number of the exit.
 
     Returns
     -------
@@ -196,8 +217,8 @@ def save_widths(model: LoadedModel, folder: Path) -> list[Path]:
         Model folders.
     """
     written = []
-    for width, cut in cut_widths(model).items():
-        place = folder.with_name(f"{folder.name}-{width:g}")
+    for value, cut in cut_levels(model).items():
+        place = folder.with_name(f"{folder.name}-{value:g}")
         card = make_card(cut.config, cut.enhancer)
         saved = save_model(
             place, cut.enhancer, cut.config, card, overwrite=True

@@ -152,6 +152,11 @@ class SlimmableDemucs(nn.Module):
         """Widths that a frame may have."""
         return self.encoders[0].utilizations
 
+    @property
+    def level_arguments(self) -> list[dict[str, list[float]]]:
+        """What tells a net that has one of the widths only from this one."""
+        return [{"utilizations": [width]} for width in self.utilizations]
+
     def reset_parameters(self) -> None:
         """Draws all weights anew."""
         for layer in (*self.encoders, self.memory, *self.decoders):

@@ -131,6 +131,9 @@ class FTFNet(nn.Module):
         same share of the last convolution's channels is static.
     window : int
         Frames that the time attention sees (65 frames of 16 ms: 1.04 s).
+    update_ratio : float
+        Share of the units of the time block's GRU that a frame updates; below
+        1 it is a D-GRU (arXiv 2408.12425).
     frame_rate : float
         Frames per second, for reports.
 
@@ -152,6 +155,7 @@ class FTFNet(nn.Module):
         groups: int = 4,
         static_groups: int | None = None,
         window: int = 65,
+        update_ratio: float = 1.0,
         frame_rate: float = 62.5,
     ) -> None:
         super().__init__()
@@ -165,7 +169,7 @@ class FTFNet(nn.Module):
         self.conv3 = DynamicConv2d(c3, kernel, c2, 2, static_channels=part)
         self.norm = DynamicLayerNorm(c3, static_size=part)
         self.freq1 = FrequencyBlock(c3, groups, static)
-        self.time = TimeBlock(c3, groups, static, window)
+        self.time = TimeBlock(c3, groups, static, window, update_ratio)
         self.freq2 = FrequencyBlock(c3, groups, static)
         self.skip2, self.skip3, self.skip4 = map(ChannelScale, (c3, c2, c1))
         # Bins after each convolution; an odd remainder is padded back.

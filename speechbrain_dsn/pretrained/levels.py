@@ -1,4 +1,4 @@
-"""Static models cut out of one that chooses among widths.
+"""Static models cut out of one that chooses among widths or exits.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -11,11 +11,11 @@ from dataclasses import replace
 from speechbrain_dsn.pretrained.config import LOBES
 from speechbrain_dsn.pretrained.folder import LoadedModel
 
-__all__ = ["cut_widths"]
+__all__ = ["cut_levels"]
 
 
-def cut_widths(model: LoadedModel) -> dict[float, LoadedModel]:
-    """A static model for each width, without the router.
+def cut_levels(model: LoadedModel) -> dict[float, LoadedModel]:
+    """A static model for each choice, without the router.
 
     They show what the choice is worth.
 
@@ -27,8 +27,8 @@ def cut_widths(model: LoadedModel) -> dict[float, LoadedModel]:
     Returns
     -------
     dict of float to LoadedModel
-        By utilization factor, with their own copies of the weights; nothing
-        unless the model chooses among widths.
+        By utilization factor or number of the exit, with their own copies of
+        the weights; nothing unless the model chooses among such.
     """
     config, lobe = model.config, model.enhancer.lobe
     name = LOBES[config.lobe].static
@@ -40,16 +40,17 @@ def cut_widths(model: LoadedModel) -> dict[float, LoadedModel]:
         if key in LOBES[name].arguments
     }
     cuts = {}
-    for level, width in enumerate(lobe.utilizations):
+    for level, only in enumerate(lobe.level_arguments):
+        ((value,),) = only.values()
         static = replace(
             config,
-            name=f"{config.name}-{width:g}",
+            name=f"{config.name}-{value:g}",
             lobe=name,
-            lobe_arguments={**arguments, "utilizations": [width]},
+            lobe_arguments={**arguments, **only},
             calibration=None,
             default_budget=None,
         )
         cut = static.build()
         cut.lobe.load_state_dict(lobe.slice_to(level).state_dict())
-        cuts[width] = LoadedModel(cut.eval(), static)
+        cuts[value] = LoadedModel(cut.eval(), static)
     return cuts
