@@ -12,10 +12,10 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from speechbrain_dsn.dataio.fixed import COLUMNS
+from speechbrain_dsn.dataio.fixed import ListKind
 from speechbrain_dsn.dataio.tables import read_csv
 from speechbrain_dsn.errors import InputError
 
@@ -24,10 +24,15 @@ SPLITS = ("train", "valid", "test")
 logger = logging.getLogger(__name__)
 
 
+def grouped(kinds: Iterable[str]) -> list[str]:
+    """Those kinds of audio that are split; room responses are not."""
+    return [kind for kind in kinds if kind != "rir"]
+
+
 def name_groups(rows: list[dict], folders: dict[str, Path], root: Path) -> None:
     """The unit that is never split: the folder below its kind's folder, or,
     where these are too few, the file."""
-    for kind in ("speech", "noise"):
+    for kind in grouped(folders):
         mine = [row for row in rows if row["kind"] == kind]
         for row in mine:
             inside = (root / row["path"]).relative_to(folders[kind])
@@ -47,15 +52,16 @@ def split_by_group(
     rows: list[dict],
     lists: dict[str, os.PathLike | None],
     shares: Sequence[float],
+    form: ListKind,
 ) -> None:
     """Assigns whole groups; a split that has a list needs no others."""
-    heard = keep_listed_apart(rows, lists)
+    heard = keep_listed_apart(rows, lists, form)
     wanted = {
         split: share
         for (split, path), share in zip(lists.items(), shares, strict=True)
         if path is None
     }
-    for kind in ("speech", "noise"):
+    for kind in grouped({row["kind"]: None for row in rows}):
         mine = [row for row in rows if row["kind"] == kind]
         names = {row["speaker_or_class"] for row in mine} - heard[kind]
         if len(names) <= len(wanted):
@@ -128,16 +134,22 @@ def split_by_manifest(rows: list[dict], manifest: Path) -> list[dict]:
 
 
 def keep_listed_apart(
-    rows: list[dict], lists: dict[str, os.PathLike | None]
+    rows: list[dict],
+    lists: dict[str, os.PathLike | None],
+    form: ListKind,
 ) -> dict[str, set[str]]:
     """Who is heard in a list that was given is not trained on. Returns these
     groups for each kind."""
-    heard: dict[str, set[str]] = {"speech": set(), "noise": set()}
+    heard: dict[str, set[str]] = {kind: set() for kind in form.named}
     for split, path in lists.items():
-        mixtures = [] if path is None else read_csv(path, COLUMNS)
-        for kind in heard:
+        mixtures = [] if path is None else read_csv(path, form.columns)
+        for kind, columns in form.named.items():
             mine = [row for row in rows if row["kind"] == kind]
-            files = {os.path.normpath(line[kind]) for line in mixtures}
+            files = {
+                os.path.normpath(line[column])
+                for line in mixtures
+                for column in columns
+            }
             groups = {
                 row["speaker_or_class"] for row in mine if row["path"] in files
             }
@@ -149,11 +161,13 @@ def keep_listed_apart(
 
 
 def check_splits(
-    rows: Sequence[dict], lists: dict[str, os.PathLike | None]
+    rows: Sequence[dict],
+    lists: dict[str, os.PathLike | None],
+    folders: Mapping[str, Path],
 ) -> None:
     """Speech and noise to train on, and to draw each missing list from."""
     needed = ["train"] + [split for split, path in lists.items() if not path]
-    for kind in ("speech", "noise"):
+    for kind in grouped(folders):
         for split in needed:
             if not select(rows, kind, split):
                 raise InputError(
