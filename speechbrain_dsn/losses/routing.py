@@ -26,12 +26,12 @@ def load_balance(usage: Tensor) -> Tensor:
     Arguments
     ---------
     usage : Tensor
-        Share of each width ``[J]``, with a sum of 1.
+        Share of each width ``[..., J]``, with a sum of 1.
 
     Returns
     -------
     Tensor
-        A scalar.
+        ``[...]``.
 
     Example
     -------
@@ -40,7 +40,7 @@ def load_balance(usage: Tensor) -> Tensor:
     0.5
     """
     share = usage.clamp_min(1e-6)
-    return 1 + (share * share.log()).sum() / math.log(len(usage))
+    return 1 + (share * share.log()).sum(-1) / math.log(usage.size(-1))
 
 
 class RoutingPrice:
@@ -79,7 +79,7 @@ class RoutingPrice:
         Arguments
         ---------
         decision : Decision
-            ``[B, T, J]``, with gradient.
+            ``[B, T, J]``, with gradient; or several such choices.
         cost : MacCount
             One frame of the network.
         target : Tensor
@@ -94,5 +94,6 @@ class RoutingPrice:
         weight = frames / frames.sum().clamp_min(1)
         used = (activation(decision, cost) * weight).sum()
         shares = (decision.usage() * weight.unsqueeze(1)).sum(0)
+        balance = load_balance(shares.unflatten(0, (cost.groups, -1))).mean()
         pull = budget_pull(used, (target * weight).sum())
-        return self.efficiency * pull + self.balance * load_balance(shares)
+        return self.efficiency * pull + self.balance * balance
