@@ -5,6 +5,7 @@ Authors
 """
 
 from speechbrain_dsn.gating.calibration import Calibration, budget_bias
+from speechbrain_dsn.gating.chunk import ChunkGate
 from speechbrain_dsn.gating.policy import FramePolicy
 from speechbrain_dsn.gating.router import WaveformRouter
 from speechbrain_dsn.gating.sampling import (
@@ -18,6 +19,7 @@ from speechbrain_dsn.gating.tape import Tape, find_tapes
 
 __all__ = [
     "Calibration",
+    "ChunkGate",
     "FramePolicy",
     "Tape",
     "WaveformRouter",

@@ -9,6 +9,7 @@ from speechbrain_dsn.nnet.conv import DynamicConv2d, DynamicConvTranspose2d
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
 from speechbrain_dsn.nnet.rnn import FrequencyGRU, TimeGRU
+from speechbrain_dsn.nnet.transformer import SlimmableTransformer
 
 __all__ = [
     "DynamicConv2d",
@@ -17,6 +18,7 @@ __all__ = [
     "DynamicLinear",
     "FrequencyAttention",
     "FrequencyGRU",
+    "SlimmableTransformer",
     "TimeAttention",
     "TimeGRU",
 ]

@@ -12,11 +12,14 @@ Authors
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from speechbrain.lobes.models.dual_path import Dual_Path_Model
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from speechbrain.lobes.models.dual_path import Dual_Path_Model
 
 __all__ = ["count_chunks", "run_dual_path"]
 
