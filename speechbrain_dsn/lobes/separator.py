@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.cost import Decision, macs_per_second
 from speechbrain_dsn.lobes.enhancer import Enhancer
 
 __all__ = ["Separator"]
@@ -22,17 +22,30 @@ class Separator(Enhancer):
     Arguments
     ---------
     lobe : torch.nn.Module
-        Mixtures ``[B, samples]`` to estimates ``[B, samples, S]``, or to
-        them and a Decision, with its ``num_spks`` and ``hop``, the samples
-        between two decisions, and ``frames(samples)``, how many it takes.
+        Mixtures ``[B, samples]`` to ``(estimates [B, samples, S], Decision or
+        None)``, such as `DualPathSeparator`.
     sample_rate : int
         Samples per second.
+
+    Example
+    -------
+    >>> import torch
+    >>> from speechbrain_dsn.lobes.models.dual_path import DualPathSeparator
+    >>> separator = Separator(DualPathSeparator(num_layers=1)).eval()
+    >>> estimates, decision = separator(torch.randn(2, 4000))
+    >>> estimates.shape, decision.values.shape
+    (torch.Size([2, 4000, 2]), torch.Size([2, 12, 4]))
     """
 
     delay = 0
 
     def __init__(self, lobe: nn.Module, sample_rate: int = 8000) -> None:
         super().__init__(lobe, sample_rate)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the lobe decides."""
+        return self.lobe.dynamic
 
     @property
     def lobe_arguments(self) -> dict[str, Any]:
@@ -67,7 +80,7 @@ class Separator(Enhancer):
     def forward(
         self, wav: Tensor, lengths: Tensor | None = None, **decide
     ) -> tuple[Tensor, Decision | None]:
-        """Separates whole mixtures, computing everything and masking.
+        """Separates whole mixtures; in eval each chunk runs at its width.
 
         Arguments
         ---------
@@ -76,7 +89,7 @@ class Separator(Enhancer):
         lengths : Tensor, optional
             Valid samples per item ``[B]``.
         **decide
-            Passed to a lobe that decides: gate, bias, noise.
+            Passed to the lobe: gate, bias, noise, level.
 
         Returns
         -------
@@ -86,21 +99,22 @@ class Separator(Enhancer):
         """
         return self.lobe(wav, lengths=lengths, **decide)
 
-    def forward_skipping(
-        self, wav: Tensor, **decide
-    ) -> tuple[Tensor, Decision | None]:
-        """Separates whole mixtures, each chunk at the width it chose.
+    def executed(self, decision: Decision | None, samples: int) -> float:
+        """MACs that mixtures took, those for the silence round them too.
 
         Arguments
         ---------
-        wav : Tensor
-            ``[B, samples]``.
-        **decide
-            Passed to a lobe that decides: gate, bias.
+        decision : Decision or None
+            What `forward` gave, in eval.
+        samples : int
+            Length of the mixtures.
 
         Returns
         -------
-        tuple
-            As `forward`, to rounding.
+        float
+            Of all items together; of a static net, of one.
         """
-        return self.lobe.forward_skipping(wav, **decide)
+        if decision is None:
+            return self.frames(samples) * self.lobe.report(samples).cost.open
+        rates = macs_per_second(decision, decision.cost)
+        return float(rates.sum()) * self.frames(samples) / decision.frame_rate
