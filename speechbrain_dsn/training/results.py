@@ -62,8 +62,9 @@ def calibrate(enhancer: nn.Module, valid: Dataset) -> Calibration:
         _, decision = enhancer(valid[index].noisy)
         logits.append(decision.logits[decision.mask().bool().squeeze(-1)])
     rows, cost = torch.cat(logits).numpy(), enhancer.report().cost
-    if cost.one_hot:
-        return Calibration.from_logits(rows, levels=cost.levels)
+    if cost.one_hot:  # each choice of a frame counts alike
+        choices = rows.reshape(-1, len(cost.levels))
+        return Calibration.from_logits(choices, levels=cost.levels)
     return Calibration.from_logits(rows[:, 0])
 
 

@@ -76,9 +76,7 @@ class Validation:
     def _add(self, name: str, values: list[float]) -> None:
         self.scores.setdefault(name, []).extend(values)
 
-    def score(
-        self, metric: str, batch: Batch, estimate: Tensor
-    ) -> list[float]:
+    def score(self, metric: str, batch: Batch, estimate: Tensor) -> list[float]:
         """One metric of each item; NaN where it is not defined.
 
         Arguments
