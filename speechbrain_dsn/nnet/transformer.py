@@ -23,7 +23,7 @@ from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.chunks import ChunkLayer, slim_sizes
 from speechbrain_dsn.nnet.masking import mask_widths
 
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
+ACTIVATIONS = {"relu": F.relu_, "gelu": F.gelu}
 EPS = 1e-6  # of norms, as in SpeechBrain's encoder
 
 

@@ -58,7 +58,10 @@ class DualPathSeparator(nn.Module):
     inter_layers : int
         Transformer layers across chunks, per block.
     nhead : int
-        Heads of each attention.
+        Heads of each attention along a chunk.
+    inter_nhead : int
+        Of each attention across chunks; on a CPU few heads cost much less
+        than many with the same MACs.
     intra_ffn : int
         Hidden units of the feed-forward nets along a chunk.
     inter_ffn : int
@@ -101,6 +104,7 @@ class DualPathSeparator(nn.Module):
         intra_layers: int = 2,
         inter_layers: int = 1,
         nhead: int = 4,
+        inter_nhead: int = 2,
         intra_ffn: int = 256,
         inter_ffn: int = 128,
         utilizations: Sequence[float] = UTILIZATIONS,
@@ -146,7 +150,7 @@ class DualPathSeparator(nn.Module):
         inter = SlimmableTransformer(
             inter_layers,
             channels,
-            nhead,
+            inter_nhead,
             inter_ffn,
             utilizations=(1.0,),
             **shared,
@@ -174,6 +178,7 @@ class DualPathSeparator(nn.Module):
             "intra_layers": intra_layers,
             "inter_layers": inter_layers,
             "nhead": nhead,
+            "inter_nhead": inter_nhead,
             "intra_ffn": intra_ffn,
             "inter_ffn": inter_ffn,
             "slim_attention": slim_attention,
