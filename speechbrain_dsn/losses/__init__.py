@@ -13,6 +13,10 @@ from speechbrain_dsn.losses.complexity import (
 )
 from speechbrain_dsn.losses.perceptual import PerceptualDisturbance
 from speechbrain_dsn.losses.routing import RoutingPrice, load_balance
+from speechbrain_dsn.losses.segmental import (
+    SignalDependentPrice,
+    segmental_si_sdr,
+)
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
 from speechbrain_dsn.losses.term import Term
 from speechbrain_dsn.losses.waveform import negative_si_sdr, relative_error
@@ -23,6 +27,7 @@ __all__ = [
     "MultiResolutionCompressedLoss",
     "PerceptualDisturbance",
     "RoutingPrice",
+    "SignalDependentPrice",
     "Term",
     "budget_hinge",
     "budget_pull",
@@ -31,6 +36,7 @@ __all__ = [
     "metric_target",
     "negative_si_sdr",
     "relative_error",
+    "segmental_si_sdr",
     "threshold_shift",
     "unit_spread",
 ]

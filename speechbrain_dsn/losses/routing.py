@@ -90,10 +90,33 @@ class RoutingPrice:
         Tensor
             A scalar.
         """
-        frames = decision.mask().sum((1, 2))
-        weight = frames / frames.sum().clamp_min(1)
+        weight = _weight(decision)
         used = (activation(decision, cost) * weight).sum()
-        shares = (decision.usage() * weight.unsqueeze(1)).sum(0)
-        balance = load_balance(shares.unflatten(0, (cost.groups, -1))).mean()
         pull = budget_pull(used, (target * weight).sum())
+        balance = batch_balance(decision, cost)
         return self.efficiency * pull + self.balance * balance
+
+
+def batch_balance(decision: Decision, cost: MacCount) -> Tensor:
+    """The load balance of a batch, a mean over its choices.
+
+    Arguments
+    ---------
+    decision : Decision
+        ``[B, T, J]``; or several such choices.
+    cost : MacCount
+        One frame of the network.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    shares = (decision.usage() * _weight(decision).unsqueeze(1)).sum(0)
+    return load_balance(shares.unflatten(0, (cost.groups, -1))).mean()
+
+
+def _weight(decision: Decision) -> Tensor:
+    """What each item has of the frames of a batch."""
+    frames = decision.mask().sum((1, 2))
+    return frames / frames.sum().clamp_min(1)

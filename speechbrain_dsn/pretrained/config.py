@@ -95,6 +95,7 @@ _DUAL_PATH = {
     "intra_layers": Whole(1, 16),
     "inter_layers": Whole(1, 16),
     "nhead": Whole(1, 64),
+    "inter_nhead": Whole(1, 64),
     "intra_ffn": Whole(1, 8192),
     "inter_ffn": Whole(1, 8192),
     "utilizations": Number(0.01, 1, most=16),
