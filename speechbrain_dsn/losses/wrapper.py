@@ -220,8 +220,12 @@ def _joined(
         return whole.reshape(batch, -1, whole.size(-1))
 
     values = join([note.values for note in notes])
-    frames = first.lengths
-    if frames is None and lengths is not None:
+    alone, frames = len(first.values) == batch, None
+    if alone:
+        frames = first.lengths
+    # The chunks of a signal, one to an item, follow each other in time.
+    ordered = alone or first.values.size(1) == 1
+    if frames is None and lengths is not None and ordered:
         frames = (lengths * values.size(1)).ceil().to(values.device)
     logits = [note.logits for note in notes]
     given = all(each is not None for each in logits)
