@@ -36,8 +36,8 @@ RIDGE = 1e-4  # of the mean energy of the estimates
 def scale_to_mixture(mixture: Tensor, estimates: Tensor) -> Tensor:
     """Gives estimates the gains with which they add up to the mixture best.
 
-    A separator trained by SI-SDR leaves the levels of its outputs open. Least
-    squares with a small ridge: where an output is but a faint copy of
+    A separator trained by SI-SDR leaves levels and signs of its outputs open.
+    Least squares with a small ridge: where an output is but a faint copy of
     another, it stays faint; of a silent mixture, all are silent.
 
     Arguments
@@ -66,7 +66,7 @@ def scale_to_mixture(mixture: Tensor, estimates: Tensor) -> Tensor:
     ridge = (RIDGE * mean).clamp_min(1e-12)[:, None, None]
     eye = torch.eye(wavs.size(2), dtype=wavs.dtype, device=wavs.device)
     shared = wavs.mT @ mixture.double().unsqueeze(2)
-    gains = torch.linalg.solve(energy + ridge * eye, shared).clamp_min(0)
+    gains = torch.linalg.solve(energy + ridge * eye, shared)
     return (wavs * gains.mT).to(estimates.dtype)
 
 
