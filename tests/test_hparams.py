@@ -18,6 +18,9 @@ FRAGMENTS = {
     "mgt_dsn_mask",
     "complexity_loss",
     "safe_checkpointer",
+    "sepformer_intra",
+    "dprnn_intra",
+    "separation_loss",
 }
 
 

@@ -106,19 +106,23 @@ def segmental_si_sdr(
 
     def energy(a: Tensor, b: Tensor) -> Tensor:
         """Of the two blocks that a chunk covers, ``[B, S, C]``."""
-        sums = a.new_zeros(len(a), max(1, chunks - 1), a.size(2))
-        sums = sums.index_add(1, block.clamp_min(0), a * b)
+        # The error is a small difference of large sums.
+        sums = a.new_zeros(
+            len(a), max(1, chunks - 1), a.size(2), dtype=torch.float64
+        )
+        sums = sums.index_add(1, block.clamp_min(0), (a * b).double())
         sums = F.pad(sums, (0, 0, 1, 1))
         return (sums[:, :-1] + sums[:, 1:])[:, :chunks]
 
     cross, power = energy(estimates, targets), energy(targets, targets)
-    signal = cross.square() / power.clamp_min(1e-12)
+    signal = cross.square() / power.clamp_min(1e-30)
     error = (energy(estimates, estimates) - signal).clamp_min(0).sum(-1)
     signal = signal.sum(-1)
     usual = signal.mean(1, keepdim=True)
     signal = torch.maximum(signal, QUIET * usual)
-    floor = 1e-6 * usual + 1e-12
-    return 10 * ((signal + floor) / (error + floor)).log10()
+    floor = 1e-6 * usual + 1e-30
+    quality = 10 * ((signal + floor) / (error + floor)).log10()
+    return quality.to(targets.dtype)
 
 
 class SignalDependentPrice:
