@@ -38,6 +38,8 @@ class ListKind(NamedTuple):
         List and folder to mixtures, as `load_fixed_list`.
     draw : callable
         Rows of a new list, as `draw_fixed_list`.
+    speakers : int
+        In a mixture.
     """
 
     task: str
@@ -45,6 +47,7 @@ class ListKind(NamedTuple):
     named: Mapping[str, tuple[str, ...]]
     load: Callable[[os.PathLike, os.PathLike], list[Any]]
     draw: Callable[..., list[dict]]
+    speakers: int = 1
 
 
 def rms(samples: np.ndarray) -> float:

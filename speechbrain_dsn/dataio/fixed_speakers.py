@@ -283,4 +283,5 @@ SEPARATION = ListKind(
     {"speech": ("s1", "s2"), "noise": ("noise",)},
     load_speaker_list,
     draw_speaker_list,
+    speakers=2,
 )

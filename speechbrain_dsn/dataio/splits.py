@@ -64,18 +64,19 @@ def split_by_group(
     for kind in grouped({row["kind"]: None for row in rows}):
         mine = [row for row in rows if row["kind"] == kind]
         names = {row["speaker_or_class"] for row in mine} - heard[kind]
-        if len(names) <= len(wanted):
+        least = form.speakers if kind == "speech" else 1
+        if len(names) < (needed := least * (len(wanted) + 1)):
             raise InputError(
-                f"{kind}: expected {len(wanted) + 1} files or more for "
+                f"{kind}: expected {needed} files or more for "
                 f"{', '.join(['train', *wanted])}, found {len(names)}"
             )
-        splits = assign_splits(names, wanted)
+        splits = assign_splits(names, wanted, least)
         for row in mine:
             row["split"] = splits.get(row["speaker_or_class"], row["split"])
 
 
 def assign_splits(
-    names: Collection[str], shares: dict[str, float]
+    names: Collection[str], shares: dict[str, float], least: int = 1
 ) -> dict[str, str]:
     """Gives every name a split; a hash of the name decides, so that a new
     speaker moves few others.
@@ -83,10 +84,11 @@ def assign_splits(
     Arguments
     ---------
     names : collection of str
-        More than there are shares.
+        Enough for all splits.
     shares : dict
-        Split -> share of the names; at least one name each. The rest, at
-        least one too, is for training.
+        Split -> share of the names. The rest is for training.
+    least : int
+        Names that each split has at least, training too.
 
     Returns
     -------
@@ -102,10 +104,12 @@ def assign_splits(
     ranked = sorted(
         names, key=lambda name: hashlib.sha256(name.encode()).digest()
     )
-    most = (len(ranked) - 1) // max(1, len(shares))
+    most = (len(ranked) - least) // max(1, len(shares))
     splits = []
     for split, share in shares.items():
-        splits += [split] * min(most, max(1, math.floor(share * len(ranked))))
+        splits += [split] * min(
+            most, max(least, math.floor(share * len(ranked)))
+        )
     splits += ["train"] * (len(ranked) - len(splits))
     return dict(zip(ranked, splits, strict=True))
 
