@@ -209,10 +209,11 @@ class SeparationEvaluation(Evaluation):
         )
 
     def correlations(self) -> dict[str, Summary]:
-        """Spearman's correlation of activation with the overlap."""
-        if len(self.overlaps) < 2:
-            return {}
+        """Spearman's correlation of activation with the overlap, of a model
+        that decides."""
         use = [file.activation for file in self.files]
+        if len(self.overlaps) < 2 or len(set(use)) < 2:
+            return {}
         known = [
             math.nan if file.overlap is None else file.overlap
             for file in self.files

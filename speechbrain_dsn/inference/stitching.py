@@ -15,6 +15,7 @@ import math
 from itertools import permutations
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -251,3 +252,18 @@ class StitchedSeparation:
         """
         seconds, gates = zip(*self._notes, strict=True)
         return torch.cat(seconds), torch.cat(gates, 1)
+
+    def levels(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same, as the index of the width in each layer.
+
+        Returns
+        -------
+        seconds : np.ndarray
+            ``[T]``.
+        levels : np.ndarray
+            ``[B, T, layers]``.
+        """
+        seconds, gates = self.widths()
+        groups = self.meter.cost.groups
+        levels = gates.unflatten(-1, (groups, -1)).argmax(-1)
+        return seconds.numpy(), levels.numpy()

@@ -36,7 +36,7 @@ from speechbrain_dsn.plots import (
 )
 from speechbrain_dsn.pretrained import LoadedModel, load_model, save_model
 from speechbrain_dsn.pretrained.card import make_card
-from speechbrain_dsn.pretrained.config import LOBES
+from speechbrain_dsn.pretrained.config import LOBES, ModelConfig
 
 logger = logging.getLogger(__name__)
 
@@ -136,14 +136,7 @@ def write_results(
         One per row of the table.
     """
     enhancer = enhancer.cpu().eval()
-    config, budgets = hparams["model_config"], [None]
-    plan, seed = hparams["plan"], hparams["seed"]
-    info = {
-        "epochs": plan.epochs,
-        "steps": plan.epochs * hparams["batches_per_epoch"],
-        "seed": seed,
-    }
-    config = replace(config, info={**config.info, **info})
+    config, budgets = run_info(hparams["model_config"], hparams), [None]
     if enhancer.dynamic:
         config = replace(
             config,
@@ -173,6 +166,30 @@ def write_results(
     write_table(rows, out)
     draw(model, rows, test[0], out)
     return rows
+
+
+def run_info(config: ModelConfig, hparams: dict[str, Any]) -> ModelConfig:
+    """A configuration that says how long its net was trained.
+
+    Arguments
+    ---------
+    config : ModelConfig
+        Of the net.
+    hparams : dict
+        With ``plan``, ``batches_per_epoch`` and ``seed``.
+
+    Returns
+    -------
+    ModelConfig
+        With ``epochs``, ``steps`` and ``seed`` in its info.
+    """
+    epochs = hparams["plan"].epochs
+    info = {
+        "epochs": epochs,
+        "steps": epochs * hparams["batches_per_epoch"],
+        "seed": hparams["seed"],
+    }
+    return replace(config, info={**config.info, **info})
 
 
 def save_widths(model: LoadedModel, folder: Path) -> list[Path]:
