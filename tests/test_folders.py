@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speechbrain_dsn.dataio import folders, splits
+from speechbrain_dsn.dataio import fixed, folders, splits
 from speechbrain_dsn.dataio.fixed import SNRS_DB, draw_fixed_list
 from speechbrain_dsn.dataio.folders import prepare_folders
 from speechbrain_dsn.dataio.mixing import MixtureSampler
@@ -136,8 +136,8 @@ def test_given_list_is_used_and_kept_out_of_training(data, with_manifest):
     if with_manifest:
         write_manifest(data)
     values = ("a", "speech/spk3/x/0.wav", "noise/kind2/ü 2.flac", 0, 5, -25)
-    rows = [dict(zip(folders.COLUMNS, values, strict=True))]
-    write_csv(data / "enhance_valid.csv", folders.COLUMNS, rows)
+    rows = [dict(zip(fixed.COLUMNS, values, strict=True))]
+    write_csv(data / "enhance_valid.csv", fixed.COLUMNS, rows)
     given = {} if with_manifest else {"valid_list": data / "enhance_valid.csv"}
     got = prepare(data, **given)
     assert [mixture.name for mixture in got.valid()] == ["a"]

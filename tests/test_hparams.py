@@ -20,6 +20,9 @@ FRAGMENTS = {
     "dyncp",
     "complexity_loss",
     "safe_checkpointer",
+    "sepformer_intra",
+    "dprnn_intra",
+    "separation_loss",
 }
 DECIDE = ("mgt_dsn", "dyncp")
 

@@ -302,6 +302,19 @@ def test_pesq_of_long_signals_is_the_same_by_the_child(monkeypatch):
     assert METRICS["pesq"](clean, estimate, RATE) == short
 
 
+def test_narrow_band_pesq_is_for_8_khz_too():
+    draw = np.random.default_rng(0).standard_normal
+    swell = np.maximum(0, np.sin(np.arange(4 * 8000) / 8000 * 9)) ** 2
+    clean = 0.1 * swell * draw(len(swell))
+    found = [
+        METRICS["pesq_nb"](clean, clean + level * draw(len(swell)), 8000).value
+        for level in (0.001, 0.01, 0.1)
+    ]
+    assert found == sorted(found, reverse=True) and found[0] > found[2] + 1
+    same = METRICS["pesq_nb"](clean, clean, 8000).value
+    assert same == pytest.approx(METRICS["pesq_nb"].high, abs=0.01)
+
+
 def test_a_crash_of_pesq_costs_the_score_only():
     """90 bursts of 0.21 s: more utterances than its C code has room for."""
     burst = np.repeat(np.tile([1.0, 0.0], 90), int(0.21 * RATE))

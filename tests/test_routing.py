@@ -27,6 +27,7 @@ from speechbrain_dsn.inference.blocks import AlignedStream
 from speechbrain_dsn.inference.enhancement import DynamicEnhancement
 from speechbrain_dsn.inference.profiling import fixed_gates, profile_model
 from speechbrain_dsn.losses import RoutingPrice, load_balance
+from speechbrain_dsn.losses.routing import batch_balance
 from speechbrain_dsn.pretrained import (
     LoadedModel,
     ModelConfig,
@@ -86,6 +87,80 @@ def test_fixed_gates_have_the_mean(mean):
     gates = fixed_gates(1600, mean, LEVELS)
     assert float(gates.mean()) == pytest.approx(mean, abs=0.5 / 16)
     assert set(gates.unique().tolist()) <= set(LEVELS)
+
+
+GROUPED = MacCount(100, (10, 20, 40, 30, 60, 120), one_hot=True, groups=2)
+
+
+def test_layers_choose_for_themselves():
+    """Each choice has its own widths; levels are those of all alike."""
+    assert [GROUPED.of_level(k) for k in range(3)] == [140, 180, 260]
+    assert (GROUPED.closed, GROUPED.open) == (140, 260)
+    assert GROUPED.levels == (0.25, 0.5, 1.0)
+    assert GROUPED.at([1, 0, 0, 0, 0, 1]) == 230
+    assert GROUPED.at_activation(GROUPED.levels[1]) == GROUPED.of_level(1)
+    two = MacCount(0, (1, 2, 0, 0), one_hot=True, groups=2)
+    both = two + MacCount(7) + MacCount(0, (0, 0, 3, 4), True, 2)
+    assert (both.closed, both.open, both.groups) == (11, 13, 2)
+    assert (both * 2).open == 26 and (2 * both).groups == 2
+
+
+def test_groups_are_checked():
+    with pytest.raises(ValueError, match="do not add up"):
+        GROUPED + COST
+    with pytest.raises(ValueError, match="ascending order"):
+        _ = MacCount(0, (1, 2, 2, 1), one_hot=True, groups=2).levels
+    with pytest.raises(ValueError, match="2 choices .* got 3 gates"):
+        MacCount(0, (1, 2, 3), one_hot=True, groups=2)
+    with pytest.raises(ValueError, match="only choices among widths"):
+        MacCount(0, (1, 2), groups=2)
+
+
+@given(seed=st.integers(0, 99))
+def test_a_meter_adds_up_what_layers_choose(seed):
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randint(3, (2, 5, 2), generator=generator)
+    values = torch.nn.functional.one_hot(chosen, 3).flatten(2).float()
+    meter = MacMeter(GROUPED)
+    meter.update(Decision(values, 50.0))
+    paid = [GROUPED.at(row) for row in values.flatten(0, 1).tolist()]
+    assert meter.macs_per_second == pytest.approx(50 * sum(paid) / len(paid))
+    assert meter.activation == pytest.approx(
+        (sum(paid) / len(paid) - 100) / 160, abs=1e-6
+    )
+    counts = torch.bincount(chosen.flatten(), minlength=3) / chosen.numel()
+    assert meter.widths == pytest.approx(counts.tolist())
+
+
+@given(seed=st.integers(0, 99), bias=st.floats(-5, 5))
+def test_layers_decide_as_if_alone(seed, bias):
+    generator = torch.Generator().manual_seed(seed)
+    said = torch.randn(2, 5, 6, generator=generator)
+    knob = torch.full((2, 5), bias)
+    for each in (bias, knob):
+        gates = decided(said, GROUPED, each)
+        for part in (slice(0, 3), slice(3, 6)):
+            alone = sample_choice(
+                said[..., part], GROUPED.levels, False, bias=each
+            )
+            assert torch.equal(gates[..., part], alone)
+
+
+def test_gates_at_are_those_of_all_layers():
+    gates = gates_at(GROUPED, torch.tensor([[0.0, 0.6]]))
+    assert gates.tolist() == [[[1, 0, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0]]]
+
+
+def test_balance_is_of_each_layer():
+    """Two layers that always take another width are not balanced."""
+    values = torch.tensor([1.0, 0, 0, 0, 0, 1.0]).expand(1, 4, 6)
+    decision = Decision(values, 20.0)
+    assert batch_balance(decision, GROUPED).item() == pytest.approx(1, abs=1e-4)
+    even = Decision(torch.full((1, 4, 6), 1 / 3), 20.0)
+    assert batch_balance(even, GROUPED).item() == pytest.approx(0, abs=1e-4)
+    price = RoutingPrice(efficiency=0.0, balance=0.5)
+    paid = price(decision, GROUPED, torch.tensor([0.5]))
+    assert paid.item() == pytest.approx(0.5, abs=1e-4)
 
 
 # -- sampling -----------------------------------------------------------------

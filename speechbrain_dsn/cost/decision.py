@@ -33,6 +33,9 @@ class Decision:
         never count.
     logits : Tensor, optional
         What the policy said before sampling ``[B, T, K]``.
+    cost : MacCount, optional
+        One frame of what decided, for a reader who does not know it: of a
+        block that notes its decisions on a tape.
 
     Example
     -------
@@ -46,6 +49,7 @@ class Decision:
     frame_rate: float
     lengths: Tensor | None = None
     logits: Tensor | None = None
+    cost: MacCount | None = None
 
     def __post_init__(self) -> None:
         """Refuses shapes that cannot be counted."""
@@ -105,8 +109,8 @@ def gates_at(cost: MacCount, activation: Tensor) -> Tensor:
     -------
     Tensor
         The same where a frame has one gate, or several that are to be alike;
-        for a choice among widths the one-hot choice of the nearest ``[B, T,
-        K]``.
+        for choices among widths the one-hot choice of the nearest, all of
+        them alike, ``[B, T, K]``.
 
     Example
     -------
@@ -120,4 +124,4 @@ def gates_at(cost: MacCount, activation: Tensor) -> Tensor:
     levels = activation.new_tensor(cost.levels)
     nearest = (activation.unsqueeze(-1) - levels).abs().argmin(-1)
     choice = torch.nn.functional.one_hot(nearest, len(levels))
-    return choice.to(activation.dtype)
+    return choice.to(activation.dtype).repeat(1, 1, cost.groups)

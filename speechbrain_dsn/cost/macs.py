@@ -25,6 +25,9 @@ class MacCount:
         widths, or how far a frame goes. The cheapest comes first, over the
         whole network; a part of it may be dear in the first choice only.
         Otherwise each gate opens on its own.
+    groups : int
+        Choices among equally many widths in one frame: of layers that choose
+        for themselves, one after the other.
 
     Example
     -------
@@ -34,32 +37,50 @@ class MacCount:
     >>> widths = MacCount(100, (15, 30, 60), one_hot=True)
     >>> widths.closed, widths.open, widths.levels
     (115, 160, (0.25, 0.5, 1.0))
+    >>> MacCount(0, (10, 30, 20, 40), one_hot=True, groups=2).closed
+    30
     """
 
     fixed: int = 0
     gated: tuple[int, ...] = ()
     one_hot: bool = field(default=False, repr=False)
+    groups: int = field(default=1, repr=False)
 
     def __post_init__(self) -> None:
         """Refuses negative or fractional counts."""
         counts = (self.fixed, *self.gated)
         if any(not isinstance(c, int) or c < 0 for c in counts):
             raise ValueError(f"MACs are integers >= 0, got {counts}")
-        if self.one_hot and not self.gated:
-            raise ValueError("a choice needs something to choose among")
+        if not self.one_hot:
+            if self.groups != 1:
+                raise ValueError("only choices among widths come in groups")
+            return
+        if not self.gated or len(self.gated) % self.groups:
+            raise ValueError(
+                f"{self.groups} choices among as many widths each, got "
+                f"{len(self.gated)} gates"
+            )
+
+    @property
+    def _choices(self) -> list[tuple[int, ...]]:
+        """MACs of the widths of each choice."""
+        widths = len(self.gated) // self.groups
+        starts = range(0, len(self.gated), widths)
+        return [self.gated[start : start + widths] for start in starts]
 
     @property
     def closed(self) -> int:
         """MACs of the cheapest frame: every gate closed, or the first one
         chosen."""
-        return self.fixed + (self.gated[0] if self.one_hot else 0)
+        return self.of_level(0) if self.one_hot else self.fixed
 
     @property
     def open(self) -> int:
         """MACs of the dearest frame: every gate open, or the last one
         chosen."""
-        gated = self.gated[-1:] if self.one_hot else self.gated
-        return self.fixed + sum(gated)
+        return (
+            self.of_level(-1) if self.one_hot else self.fixed + sum(self.gated)
+        )
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -76,15 +97,16 @@ class MacCount:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """Activations that a single frame can have, ascending; of several
-        independent gates, the two ends."""
+        """Activations that a single frame can have, ascending, all of its
+        choices alike; of several independent gates, the two ends."""
         if not self.one_hot:
             return (0.0, 1.0)
-        if list(self.gated) != sorted(self.gated):
+        if any(list(group) != sorted(group) for group in self._choices):
             raise ValueError(
                 f"choices come in ascending order of cost, got {self.gated}"
             )
-        return self.shares
+        widths = len(self.gated) // self.groups
+        return tuple(sum(self.shares[k::widths]) for k in range(widths))
 
     def usage_at(self, activation: float) -> tuple[float, ...]:
         """Mean gates at a mean activation.
@@ -118,7 +140,7 @@ class MacCount:
         usage = [0.0] * len(levels)
         usage[lower] = 1 - share
         usage[upper] += share
-        return tuple(usage)
+        return tuple(usage) * self.groups
 
     def at_activation(self, activation: float) -> float:
         """MACs of a frame, or of a mean over frames, at an activation.
@@ -141,7 +163,8 @@ class MacCount:
         Arguments
         ---------
         level : int
-            Its index; a boolean says closed or open.
+            Its index, the same in all choices; a boolean says closed or
+            open.
 
         Returns
         -------
@@ -149,7 +172,7 @@ class MacCount:
             MACs.
         """
         if self.one_hot:
-            return self.fixed + self.gated[level]
+            return self.fixed + sum(choice[level] for choice in self._choices)
         return self.open if level else self.closed
 
     def at(self, gates: Sequence[float]) -> float:
@@ -196,14 +219,18 @@ class MacCount:
     def __add__(self, other: MacCount) -> MacCount:
         """Adds fixed parts and, gate by gate, gated parts."""
         both = any(self.gated) and any(other.gated)
-        if both and self.one_hot != other.one_hot:
+        if both and (self.one_hot, self.groups) != (
+            other.one_hot,
+            other.groups,
+        ):
             raise ValueError("a choice among widths and gates do not add up")
         width = max(len(self.gated), len(other.gated))
         mine = self.gated + (0,) * (width - len(self.gated))
         theirs = other.gated + (0,) * (width - len(other.gated))
         gated = tuple(a + b for a, b in zip(mine, theirs, strict=True))
         one_hot = self.one_hot or other.one_hot
-        return MacCount(self.fixed + other.fixed, gated, one_hot)
+        groups = max(self.groups, other.groups)
+        return MacCount(self.fixed + other.fixed, gated, one_hot, groups)
 
     def __mul__(self, times: int) -> MacCount:
         """The cost of ``times`` positions (bins, repeats) in one frame."""
@@ -211,6 +238,7 @@ class MacCount:
             self.fixed * times,
             tuple(c * times for c in self.gated),
             self.one_hot,
+            self.groups,
         )
 
     __rmul__ = __mul__

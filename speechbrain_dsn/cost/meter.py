@@ -126,6 +126,13 @@ class MacMeter:
         return (self._open / max(self._frames, 1.0)).tolist()
 
     @property
+    def widths(self) -> list[float]:
+        """How often each width of a choice was taken, over all choices."""
+        usage, groups = self.usage, self.cost.groups
+        count = len(usage) // groups
+        return [sum(usage[width::count]) / groups for width in range(count)]
+
+    @property
     def activation(self) -> float:
         """Mean over frames of what the gates add, in 0..1."""
         usage = self.usage

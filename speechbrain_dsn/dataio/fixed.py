@@ -8,9 +8,10 @@ Authors
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,33 @@ from speechbrain_dsn.errors import InputError
 
 SNRS_DB = (-5, 0, 5, 10, 15, 20)
 COLUMNS = ("id", "speech", "noise", "noise_offset", "snr_db", "level_dbfs")
+
+
+class ListKind(NamedTuple):
+    """What the lists of a task look like.
+
+    Arguments
+    ---------
+    task : str
+        Begins the names of lists that lie beside a manifest.
+    columns : tuple of str
+        Of a list.
+    named : mapping of str to tuple of str
+        Kind of audio -> columns with files of it.
+    load : callable
+        List and folder to mixtures, as `load_fixed_list`.
+    draw : callable
+        Rows of a new list, as `draw_fixed_list`.
+    speakers : int
+        In a mixture.
+    """
+
+    task: str
+    columns: tuple[str, ...]
+    named: Mapping[str, tuple[str, ...]]
+    load: Callable[[os.PathLike, os.PathLike], list[Any]]
+    draw: Callable[..., list[dict]]
+    speakers: int = 1
 
 
 def rms(samples: np.ndarray) -> float:
@@ -194,7 +222,7 @@ def draw_fixed_list(
             f"{prefix}: expected speech of {max_seconds:g} s or less, "
             f"found none in {len(speech)} files"
         )
-    voices, noises = _in_turn(rng, short), _in_turn(rng, noise)
+    voices, noises = in_turn(rng, short), in_turn(rng, noise)
     mixtures = []
     for number in range(count):
         voice, disturber = next(voices), next(noises)
@@ -211,7 +239,7 @@ def draw_fixed_list(
     return mixtures
 
 
-def _in_turn(rng: np.random.Generator, rows: Sequence[dict]) -> Iterator[dict]:
+def in_turn(rng: np.random.Generator, rows: Sequence[dict]) -> Iterator[dict]:
     """Endless rows: group after group in random order, a random file each;
     no file twice before the others of its group have been used."""
     groups: dict[str, list[dict]] = {}
@@ -224,3 +252,12 @@ def _in_turn(rng: np.random.Generator, rows: Sequence[dict]) -> Iterator[dict]:
                 order = rng.permutation(len(groups[name]))
                 waiting[name] = [groups[name][place] for place in order]
             yield waiting[name].pop()
+
+
+ENHANCEMENT = ListKind(
+    "enhance",
+    COLUMNS,
+    {"speech": ("speech",), "noise": ("noise",)},
+    load_fixed_list,
+    draw_fixed_list,
+)

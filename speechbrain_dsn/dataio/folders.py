@@ -13,16 +13,12 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from speechbrain_dsn.dataio.audio import collect_audio, probe
-from speechbrain_dsn.dataio.fixed import (
-    COLUMNS,
-    FixedMixture,
-    draw_fixed_list,
-    load_fixed_list,
-)
+from speechbrain_dsn.dataio.fixed import ENHANCEMENT, ListKind
 from speechbrain_dsn.dataio.splits import (
     check_splits,
     keep_listed_apart,
@@ -64,6 +60,8 @@ class PreparedFolders:
         What the paths in the lists are relative to.
     bad : dict
         Path -> reason, for every file that was left out.
+    form : ListKind
+        Of the lists.
     """
 
     speech: list[tuple[str, str]]
@@ -73,19 +71,20 @@ class PreparedFolders:
     test_list: Path
     data_folder: Path
     bad: dict[str, str]
+    form: ListKind = ENHANCEMENT
 
-    def valid(self) -> list[FixedMixture]:
+    def valid(self) -> list[Any]:
         """The mixtures to choose by."""
-        return load_fixed_list(self.valid_list, self.data_folder)
+        return self.form.load(self.valid_list, self.data_folder)
 
-    def test(self) -> list[FixedMixture]:
+    def test(self) -> list[Any]:
         """The mixtures to report."""
-        return load_fixed_list(self.test_list, self.data_folder)
+        return self.form.load(self.test_list, self.data_folder)
 
 
 def prepare_folders(
     speech_folder: os.PathLike,
-    noise_folder: os.PathLike,
+    noise_folder: os.PathLike | None,
     out_folder: os.PathLike,
     rir_folder: os.PathLike | None = None,
     manifest: os.PathLike | None = None,
@@ -95,6 +94,7 @@ def prepare_folders(
     counts: tuple[int, int] = (60, 180),
     max_seconds: float = 20.0,
     seed: int = 0,
+    form: ListKind = ENHANCEMENT,
 ) -> PreparedFolders:
     """Splits two folders of audio and writes `files.csv`, `valid.csv` and
     `test.csv`; a second call with the same folders only reads them.
@@ -104,7 +104,7 @@ def prepare_folders(
     speech_folder : path
         Clean speech, one folder per speaker; where there are fewer than
         three folders, files are split instead.
-    noise_folder : path
+    noise_folder : path, optional
         Noise, one folder per kind (or, again, just files).
     out_folder : path
         Where the lists are written.
@@ -119,7 +119,8 @@ def prepare_folders(
         Fixed mixtures with paths relative to the manifest's folder (to the
         folder round speech and noise if there is none). By default
         `enhance_valid.csv` and `enhance_test.csv` beside a manifest, where
-        they exist; else lists are drawn.
+        they exist (``separate_`` for lists of two speakers); else lists are
+        drawn.
     shares : tuple of float
         Share of the speakers (and kinds of noise) for valid and test, at
         least one each; which ones, depends on a hash of their names.
@@ -129,6 +130,8 @@ def prepare_folders(
         Longer speech is left out of drawn lists.
     seed : int
         Of the draw.
+    form : ListKind
+        Of the lists: `fixed.ENHANCEMENT` or `fixed_speakers.SEPARATION`.
 
     Returns
     -------
@@ -159,10 +162,12 @@ def prepare_folders(
     >>> len(data.speech), len(data.valid()), len(data.test())
     (1, 2, 3)
     """
-    folders = {"speech": Path(speech_folder), "noise": Path(noise_folder)}
-    if rir_folder is not None:
-        folders["rir"] = Path(rir_folder)
-    folders = {k: f.expanduser().absolute() for k, f in folders.items()}
+    given = {"speech": speech_folder, "noise": noise_folder, "rir": rir_folder}
+    folders = {
+        kind: Path(folder).expanduser().absolute()
+        for kind, folder in given.items()
+        if folder is not None
+    }
     for kind, folder in folders.items():
         if not folder.is_dir():
             raise InputError(f"{kind}: expected a folder, found no {folder}")
@@ -171,10 +176,12 @@ def prepare_folders(
     manifest = _given_or_found(manifest, beside / "manifest.csv")
     if manifest is not None:
         root = Path(manifest).absolute().parent
-        valid_list = _given_or_found(valid_list, root / "enhance_valid.csv")
-        test_list = _given_or_found(test_list, root / "enhance_test.csv")
+        valid_list = _given_or_found(
+            valid_list, root / f"{form.task}_valid.csv"
+        )
+        test_list = _given_or_found(test_list, root / f"{form.task}_test.csv")
     else:
-        root = Path(os.path.commonpath(list(folders.values())))
+        root = Path(os.path.commonpath([beside, *folders.values()]))
     lists = {"valid": valid_list, "test": test_list}
     found = {
         kind: [str(path) for path in collect_audio([folder])]
@@ -188,22 +195,22 @@ def prepare_folders(
         rows, bad = _scan(found, root)
         if manifest is None:
             name_groups(rows, folders, root)
-            split_by_group(rows, lists, shares)
+            split_by_group(rows, lists, shares, form)
         else:
             rows = split_by_manifest(rows, Path(manifest))
-            keep_listed_apart(rows, lists)
-        check_splits(rows, lists)
+            keep_listed_apart(rows, lists, form)
+        check_splits(rows, lists, folders)
         write_csv(out / "files.csv", FIELDS, rows)
         for split, count in zip(lists, counts, strict=True):
             if lists[split] is None:
                 voices = select(rows, "speech", split)
                 noises = select(rows, "noise", split)
-                mixtures = draw_fixed_list(
+                mixtures = form.draw(
                     voices, noises, split, count, seed, max_seconds
                 )
-                write_csv(out / f"{split}.csv", COLUMNS, mixtures)
+                write_csv(out / f"{split}.csv", form.columns, mixtures)
         mark_done(out, key, bad)
-    return _read(out, root, lists)
+    return _read(out, root, lists, form)
 
 
 def _given_or_found(
@@ -240,7 +247,10 @@ def _scan(
 
 
 def _read(
-    out: Path, root: Path, lists: dict[str, os.PathLike | None]
+    out: Path,
+    root: Path,
+    lists: dict[str, os.PathLike | None],
+    form: ListKind,
 ) -> PreparedFolders:
     """What `prepare_folders` has written."""
     rows = read_csv(out / "files.csv", FIELDS)
@@ -259,4 +269,5 @@ def _read(
         test_list=Path(lists["test"] or out / "test.csv"),
         data_folder=root,
         bad=read_done(out)["bad"],
+        form=form,
     )

@@ -187,14 +187,19 @@ class MixtureSampler:
         self.reverb_probability = reverb_probability
         self.clean_probability = clean_probability
         self.clipping_probability = clipping_probability
-        length = round(clip_seconds * sample_rate)
-        self._speech = SpeechSource(
-            speech, store, length, speech_speeds, gap_probability, equalizer_db
+        self.length = round(clip_seconds * sample_rate)
+        self._speech = self._make_speech(
+            speech,
+            store,
+            self.length,
+            speech_speeds,
+            gap_probability,
+            equalizer_db,
         )
-        self._noise = NoiseSource(
+        self._noise = self._make_noise(
             noise,
             store,
-            length,
+            self.length,
             noise_speeds,
             second_noise_probability,
             motion_probability,
@@ -222,6 +227,9 @@ class MixtureSampler:
             clean_probability,
             clipping_probability,
         ]
+
+    # What kinds of clips differ in, see `speakers.TwoSpeakerSampler`.
+    _make_speech, _make_noise = SpeechSource, NoiseSource
 
     def fingerprint(self) -> str:
         """A name for this stream of clips: it changes with the seed, the
@@ -294,6 +302,12 @@ class MixtureSampler:
         """Speech with early reflections (the target) and with all of them."""
         if rng.random() >= self.reverb_probability:
             return dry, dry
+        return self._reverberate(rng, dry)
+
+    def _reverberate(
+        self, rng: np.random.Generator, dry: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same in a room for sure, a measured or a simulated one."""
         if self._rooms and rng.random() < 0.5:
             response, seconds = self._rooms[rng.integers(len(self._rooms))]
             longest = 0.7 if seconds < 0.7 else rng.uniform(0.2, 0.6)

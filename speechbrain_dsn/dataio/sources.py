@@ -6,7 +6,7 @@ Authors
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from scipy import fft
@@ -85,9 +85,22 @@ class Pool:
         """Seconds of the files of every group, in the order of the draw."""
         return list(self._seconds.values())
 
-    def draw(self, rng: np.random.Generator) -> str:
-        """A file of any group."""
-        return self._draw_of(rng, self._names[_pick(rng, self._among)])
+    def __len__(self) -> int:
+        """Groups."""
+        return len(self._groups)
+
+    def group_of(self, path: str) -> str:
+        """The group that a file belongs to."""
+        return self._group_of[path]
+
+    def draw(
+        self, rng: np.random.Generator, other_than: str | None = None
+    ) -> str:
+        """A file of any group, or of any other than the one named."""
+        name = self._names[_pick(rng, self._among)]
+        while name == other_than:
+            name = self._names[_pick(rng, self._among)]
+        return self._draw_of(rng, name)
 
     def draw_same(self, rng: np.random.Generator, path: str) -> str:
         """A file of the group that this file belongs to."""
@@ -166,6 +179,10 @@ class SpeechSource:
         Chance that a pause is long: 0.5 to 1.5 s, not 0.02 to 0.4 s.
     equalizer_db : float
         See `reshape`.
+    lead_probability : float
+        Share of clips that begin with a pause.
+    many_voices : collection of str
+        Groups whose files may be of anybody: none is joined with another.
     """
 
     def __init__(
@@ -176,6 +193,8 @@ class SpeechSource:
         speeds: Sequence[float],
         gap_probability: float,
         equalizer_db: float,
+        lead_probability: float = 0.5,
+        many_voices: Collection[str] = (),
     ) -> None:
         self.pool = Pool(labelled(sources), store, "speech", power=1.0)
         self.store = store
@@ -183,6 +202,8 @@ class SpeechSource:
         self.speeds = tuple(speeds)
         self.gap_probability = gap_probability
         self.equalizer_db = equalizer_db
+        self.lead_probability = lead_probability
+        self.many_voices = frozenset(many_voices)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """One clip, `[length]` in float32.
@@ -192,24 +213,58 @@ class SpeechSource:
         InputError
             All attempts met silence.
         """
+        return self.draw_voice(rng, self.length)[0]
+
+    def draw_voice(
+        self,
+        rng: np.random.Generator,
+        length: int,
+        other_than: str | None = None,
+    ) -> tuple[np.ndarray, str]:
+        """A stretch of one speaker, and who it is.
+
+        Arguments
+        ---------
+        rng : np.random.Generator
+            Draws everything.
+        length : int
+            Samples in the stretch.
+        other_than : str, optional
+            Who it must not be; there has to be somebody else.
+
+        Returns
+        -------
+        samples : np.ndarray
+            `[length]`, float32.
+        group : str
+            The speaker.
+
+        Raises
+        ------
+        InputError
+            All attempts met silence.
+        """
         speed = rng.choice(self.speeds)
-        length = fft.next_fast_len(round(self.length * speed), real=True)
+        needed = fft.next_fast_len(round(length * speed), real=True)
         rate = self.store.sample_rate
         for _ in range(ATTEMPTS):
-            dry = self._join_utterances(rng, length)
+            path = self.pool.draw(rng, other_than)
+            dry = self._join_utterances(rng, path, needed)
             if np.abs(dry).max() > 1e-3:
-                return reshape(rng, dry, self.length, rate, self.equalizer_db)
+                dry = reshape(rng, dry, length, rate, self.equalizer_db)
+                return dry, self.pool.group_of(path)
         raise InputError(
             f"speech: expected sound, found silence in {ATTEMPTS} random clips"
         )
 
     def _join_utterances(
-        self, rng: np.random.Generator, length: int
+        self, rng: np.random.Generator, path: str, length: int
     ) -> np.ndarray:
         """A buffer at the rate of the file, filled to the end."""
         dry = np.zeros(length, np.float32)
-        path = self.pool.draw(rng)
-        start = self._pause(rng) if rng.random() < 0.5 else 0
+        alone = self.pool.group_of(path) in self.many_voices
+        lead = rng.random() < self.lead_probability
+        start = self._pause(rng) if lead else 0
         while start < length:
             samples = self.store[path]
             spare = len(samples) - (length - start)
@@ -217,7 +272,7 @@ class SpeechSource:
             piece = samples[begin : begin + length - start]
             dry[start : start + len(piece)] = piece
             start += len(piece) + self._pause(rng)
-            path = self.pool.draw_same(rng, path)
+            path = path if alone else self.pool.draw_same(rng, path)
         return dry / FULL_SCALE
 
     def _pause(self, rng: np.random.Generator) -> int:

@@ -12,10 +12,10 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from speechbrain_dsn.dataio.fixed import COLUMNS
+from speechbrain_dsn.dataio.fixed import ListKind
 from speechbrain_dsn.dataio.tables import read_csv
 from speechbrain_dsn.errors import InputError
 
@@ -24,10 +24,15 @@ SPLITS = ("train", "valid", "test")
 logger = logging.getLogger(__name__)
 
 
+def grouped(kinds: Iterable[str]) -> list[str]:
+    """Those kinds of audio that are split; room responses are not."""
+    return [kind for kind in kinds if kind != "rir"]
+
+
 def name_groups(rows: list[dict], folders: dict[str, Path], root: Path) -> None:
     """The unit that is never split: the folder below its kind's folder, or,
     where these are too few, the file."""
-    for kind in ("speech", "noise"):
+    for kind in grouped(folders):
         mine = [row for row in rows if row["kind"] == kind]
         for row in mine:
             inside = (root / row["path"]).relative_to(folders[kind])
@@ -47,29 +52,31 @@ def split_by_group(
     rows: list[dict],
     lists: dict[str, os.PathLike | None],
     shares: Sequence[float],
+    form: ListKind,
 ) -> None:
     """Assigns whole groups; a split that has a list needs no others."""
-    heard = keep_listed_apart(rows, lists)
+    heard = keep_listed_apart(rows, lists, form)
     wanted = {
         split: share
         for (split, path), share in zip(lists.items(), shares, strict=True)
         if path is None
     }
-    for kind in ("speech", "noise"):
+    for kind in grouped({row["kind"]: None for row in rows}):
         mine = [row for row in rows if row["kind"] == kind]
         names = {row["speaker_or_class"] for row in mine} - heard[kind]
-        if len(names) <= len(wanted):
+        least = form.speakers if kind == "speech" else 1
+        if len(names) < (needed := least * (len(wanted) + 1)):
             raise InputError(
-                f"{kind}: expected {len(wanted) + 1} files or more for "
+                f"{kind}: expected {needed} files or more for "
                 f"{', '.join(['train', *wanted])}, found {len(names)}"
             )
-        splits = assign_splits(names, wanted)
+        splits = assign_splits(names, wanted, least)
         for row in mine:
             row["split"] = splits.get(row["speaker_or_class"], row["split"])
 
 
 def assign_splits(
-    names: Collection[str], shares: dict[str, float]
+    names: Collection[str], shares: dict[str, float], least: int = 1
 ) -> dict[str, str]:
     """Gives every name a split; a hash of the name decides, so that a new
     speaker moves few others.
@@ -77,10 +84,11 @@ def assign_splits(
     Arguments
     ---------
     names : collection of str
-        More than there are shares.
+        Enough for all splits.
     shares : dict
-        Split -> share of the names; at least one name each. The rest, at
-        least one too, is for training.
+        Split -> share of the names. The rest is for training.
+    least : int
+        Names that each split has at least, training too.
 
     Returns
     -------
@@ -96,10 +104,12 @@ def assign_splits(
     ranked = sorted(
         names, key=lambda name: hashlib.sha256(name.encode()).digest()
     )
-    most = (len(ranked) - 1) // max(1, len(shares))
+    most = (len(ranked) - least) // max(1, len(shares))
     splits = []
     for split, share in shares.items():
-        splits += [split] * min(most, max(1, math.floor(share * len(ranked))))
+        splits += [split] * min(
+            most, max(least, math.floor(share * len(ranked)))
+        )
     splits += ["train"] * (len(ranked) - len(splits))
     return dict(zip(ranked, splits, strict=True))
 
@@ -128,16 +138,22 @@ def split_by_manifest(rows: list[dict], manifest: Path) -> list[dict]:
 
 
 def keep_listed_apart(
-    rows: list[dict], lists: dict[str, os.PathLike | None]
+    rows: list[dict],
+    lists: dict[str, os.PathLike | None],
+    form: ListKind,
 ) -> dict[str, set[str]]:
     """Who is heard in a list that was given is not trained on. Returns these
     groups for each kind."""
-    heard: dict[str, set[str]] = {"speech": set(), "noise": set()}
+    heard: dict[str, set[str]] = {kind: set() for kind in form.named}
     for split, path in lists.items():
-        mixtures = [] if path is None else read_csv(path, COLUMNS)
-        for kind in heard:
+        mixtures = [] if path is None else read_csv(path, form.columns)
+        for kind, columns in form.named.items():
             mine = [row for row in rows if row["kind"] == kind]
-            files = {os.path.normpath(line[kind]) for line in mixtures}
+            files = {
+                os.path.normpath(line[column])
+                for line in mixtures
+                for column in columns
+            }
             groups = {
                 row["speaker_or_class"] for row in mine if row["path"] in files
             }
@@ -149,11 +165,13 @@ def keep_listed_apart(
 
 
 def check_splits(
-    rows: Sequence[dict], lists: dict[str, os.PathLike | None]
+    rows: Sequence[dict],
+    lists: dict[str, os.PathLike | None],
+    folders: Mapping[str, Path],
 ) -> None:
     """Speech and noise to train on, and to draw each missing list from."""
     needed = ["train"] + [split for split, path in lists.items() if not path]
-    for kind in ("speech", "noise"):
+    for kind in grouped(folders):
         for split in needed:
             if not select(rows, kind, split):
                 raise InputError(

@@ -6,6 +6,7 @@ Authors
 
 from speechbrain_dsn.gating.calibration import Calibration, budget_bias
 from speechbrain_dsn.gating.channels import ChannelGate
+from speechbrain_dsn.gating.chunk import ChunkGate
 from speechbrain_dsn.gating.policy import FramePolicy
 from speechbrain_dsn.gating.router import WaveformRouter
 from speechbrain_dsn.gating.sampling import (
@@ -22,6 +23,7 @@ from speechbrain_dsn.gating.tape import Tape, find_tapes
 __all__ = [
     "Calibration",
     "ChannelGate",
+    "ChunkGate",
     "FramePolicy",
     "SpectrumRouter",
     "Tape",

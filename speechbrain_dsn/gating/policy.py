@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount, total
+from speechbrain_dsn.gating.statistics import channel_statistics
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
 from speechbrain_dsn.nnet.rnn import GRUContext, TimeGRU
@@ -66,15 +67,6 @@ class FramePolicy(nn.Module):
             if layer is not None:
                 layer.reset_parameters()
 
-    def _statistics(self, features: Tensor) -> Tensor:
-        """Mean and deviation over bins, normalized over channels, and the
-        level that this took away, ``[B, T, 1, 2 C + 1]``."""
-        mean = features.mean(2, keepdim=True)
-        power = (features - mean).square().mean(2, keepdim=True)
-        both = torch.cat([mean, (power + 1e-8).sqrt()], -1)
-        level = both.abs().mean(-1, keepdim=True).clamp_min(1e-4).log()
-        return torch.cat([self.norm(both), level], -1)
-
     def forward(self, features: Tensor) -> Tensor:
         """Logits of whole utterances.
 
@@ -88,7 +80,9 @@ class FramePolicy(nn.Module):
         Tensor
             ``[B, T]``, positive means open.
         """
-        x = F.leaky_relu(self.dense(self._statistics(features)), 0.03)
+        x = F.leaky_relu(
+            self.dense(channel_statistics(features, self.norm)), 0.03
+        )
         if self.memory is not None:
             x = self.memory(x)
         return self.head(x).flatten(1)
@@ -136,7 +130,9 @@ class FramePolicy(nn.Module):
         Tensor
             ``[B, T]``.
         """
-        x = F.leaky_relu(self.dense(self._statistics(features)), 0.03)
+        x = F.leaky_relu(
+            self.dense(channel_statistics(features, self.norm)), 0.03
+        )
         if self.memory is not None:
             x = self.memory.forward_streaming(x, context)
         return self.head(x).flatten(1)

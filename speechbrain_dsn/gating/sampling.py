@@ -200,9 +200,12 @@ def decided(
     Tensor
         ``[B, T, K]`` of 0 and 1.
     """
-    if cost.one_hot:
-        return sample_choice(logits, cost.levels, False, bias=bias)
-    return sample_gate(logits, False, bias=bias)
+    if not cost.one_hot:
+        return sample_gate(logits, False, bias=bias)
+    if isinstance(bias, Tensor):
+        bias = bias.unsqueeze(-1)
+    choices = logits.unflatten(-1, (cost.groups, -1))
+    return sample_choice(choices, cost.levels, False, bias=bias).flatten(-2)
 
 
 def top_share_gate(

@@ -98,6 +98,7 @@ def evaluate_pairs(
         If a metric is unknown or not installed, or the budget not possible:
         before any work starts.
     """
+    model.expect("enhancement")
     metrics = list(metrics)
     require_metrics(metrics)
     decide = model.decide(budget)

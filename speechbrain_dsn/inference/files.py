@@ -214,8 +214,8 @@ def enhance_to_file(
     InputError
         If input, output or budget are not what is expected.
     """
-    decide = model.decide(budget)
-    info = probe(path)
+    model.expect("enhancement")
+    decide, info = model.decide(budget), probe(path)
     stream = AlignedStream(model.enhancer, info.channels, decide, device)
     signal = SignalStream(stream, info.sample_rate)
     return write_enhanced(info, signal, output, overwrite, progress)

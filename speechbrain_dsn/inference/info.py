@@ -68,7 +68,13 @@ class StreamInfo:
         -------
         StreamInfo
             Its own.
+
+        Raises
+        ------
+        InputError
+            If the model does not stream.
         """
+        model.expect("enhancement")
         config, enhancer = model.config, model.enhancer
         return cls(
             config.name,

@@ -67,7 +67,7 @@ def folder_pairs(
         If a folder is missing or holds no audio, two files share a name, or
         no name is in both.
     """
-    found = [_by_name(Path(folder)) for folder in (clean, noisy)]
+    found = [files_by_name(Path(folder)) for folder in (clean, noisy)]
     names = sorted(found[0].keys() & found[1].keys())
     if not names:
         raise InputError(
@@ -123,7 +123,7 @@ def mixture_pairs(mixtures: Iterable[FixedMixture]) -> list[Pair]:
     return [Pair(each.name, each.render, each.snr_db) for each in mixtures]
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def files_by_name(folder: Path) -> dict[str, Path]:
     """Audio files by their path within the folder, without extension."""
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder with audio files")

@@ -21,7 +21,7 @@ from speechbrain_dsn.metrics import (
     summarize,
 )
 
-__all__ = ["Evaluation", "FileScores", "Scores"]
+__all__ = ["Evaluation", "FileScores", "Scores", "plain"]
 
 Scores = dict[str, Score]
 
@@ -65,12 +65,12 @@ class FileScores:
             "name": self.name,
             "seconds": self.seconds,
             "snr_db": self.snr_db,
-            "activation": _plain(self.activation),
-            "macs_per_second": _plain(self.macs_per_second),
+            "activation": plain(self.activation),
+            "macs_per_second": plain(self.macs_per_second),
             "metrics": {
                 name: {
-                    "noisy": _plain(self.noisy[name].value),
-                    "enhanced": _plain(score.value),
+                    "noisy": plain(self.noisy[name].value),
+                    "enhanced": plain(score.value),
                     "reason": score.reason or self.noisy[name].reason,
                 }
                 for name, score in self.enhanced.items()
@@ -203,10 +203,10 @@ class Evaluation:
             found = summarize(self.pairs_of(name))
             entry: dict[str, Any] = {}
             for side, summary in found.items():
-                entry[side] = _plain(summary.value)
+                entry[side] = plain(summary.value)
                 entry[f"{side}_interval"] = [
-                    _plain(summary.low),
-                    _plain(summary.high),
+                    plain(summary.low),
+                    plain(summary.high),
                 ]
             summary = found["enhanced"]
             entry["n_valid"] = summary.n_valid
@@ -217,9 +217,9 @@ class Evaluation:
             "model": self.model,
             "budget": self.budget,
             "metrics": metrics,
-            "activation": _plain(self.activation),
-            "macs_per_second": _plain(self.macs_per_second),
-            "rtf": _plain(self.rtf),
+            "activation": plain(self.activation),
+            "macs_per_second": plain(self.macs_per_second),
+            "rtf": plain(self.rtf),
             "correlation_of_activation": {
                 name: summary.as_dict()
                 for name, summary in self.correlations().items()
@@ -290,7 +290,8 @@ class Evaluation:
         table.add("noisy", [file.noisy for file in self.files])
 
 
-def _plain(value: float) -> float | None:
+def plain(value: float) -> float | None:
+    """None for NaN, which JSON does not know."""
     return None if math.isnan(value) else value
 
 

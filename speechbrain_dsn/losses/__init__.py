@@ -17,6 +17,10 @@ from speechbrain_dsn.losses.routing import (
     RoutingPrice,
     load_balance,
 )
+from speechbrain_dsn.losses.segmental import (
+    SignalDependentPrice,
+    segmental_si_sdr,
+)
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
 from speechbrain_dsn.losses.term import Term
 from speechbrain_dsn.losses.waveform import negative_si_sdr, relative_error
@@ -28,6 +32,7 @@ __all__ = [
     "PerceptualDisturbance",
     "RatioPrice",
     "RoutingPrice",
+    "SignalDependentPrice",
     "Term",
     "budget_hinge",
     "budget_pull",
@@ -36,6 +41,7 @@ __all__ = [
     "metric_target",
     "negative_si_sdr",
     "relative_error",
+    "segmental_si_sdr",
     "threshold_shift",
     "unit_spread",
 ]

@@ -28,12 +28,12 @@ def load_balance(usage: Tensor) -> Tensor:
     Arguments
     ---------
     usage : Tensor
-        Share of each width ``[J]``, with a sum of 1.
+        Share of each width ``[..., J]``, with a sum of 1.
 
     Returns
     -------
     Tensor
-        A scalar.
+        ``[...]``.
 
     Example
     -------
@@ -42,7 +42,7 @@ def load_balance(usage: Tensor) -> Tensor:
     0.5
     """
     share = usage.clamp_min(1e-6)
-    return 1 + (share * share.log()).sum() / math.log(len(usage))
+    return 1 + (share * share.log()).sum(-1) / math.log(usage.size(-1))
 
 
 def batch_weights(decision: Decision) -> Tensor:
@@ -137,7 +137,7 @@ class RoutingPrice:
         Arguments
         ---------
         decision : Decision
-            ``[B, T, J]``, with gradient.
+            ``[B, T, J]``, with gradient; or several such choices.
         cost : MacCount
             One frame of the network.
         target : Tensor
@@ -148,7 +148,26 @@ class RoutingPrice:
         Tensor
             A scalar.
         """
-        weight = batch_weights(decision)
-        shares = (decision.usage() * weight.unsqueeze(1)).sum(0)
         pull = RatioPrice()(decision, cost, target)
-        return self.efficiency * pull + self.balance * load_balance(shares)
+        balance = batch_balance(decision, cost)
+        return self.efficiency * pull + self.balance * balance
+
+
+def batch_balance(decision: Decision, cost: MacCount) -> Tensor:
+    """The load balance of a batch, a mean over its choices.
+
+    Arguments
+    ---------
+    decision : Decision
+        ``[B, T, J]``; or several such choices.
+    cost : MacCount
+        One frame of the network.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    weight = batch_weights(decision).unsqueeze(1)
+    shares = (decision.usage() * weight).sum(0)
+    return load_balance(shares.unflatten(0, (cost.groups, -1))).mean()

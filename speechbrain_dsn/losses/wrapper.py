@@ -7,12 +7,11 @@ Authors
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.cost import Decision, MacCount, activation
 from speechbrain_dsn.gating.tape import find_tapes
 from speechbrain_dsn.losses.complexity import (
     budget_hinge,
@@ -27,18 +26,19 @@ PRICES = ("rank", "pull", "hinge")
 def gate_price(
     decision: Decision, target: Tensor, kind: str = "rank"
 ) -> Tensor:
-    """What the on/off gates of each item cost.
+    """What the gates of each item cost.
 
     Arguments
     ---------
     decision : Decision
-        ``[B, T, K]``; every gate counts alike.
+        ``[B, T, K]``. On/off gates count alike; choices among widths, which
+        bring their cost, by their MACs.
     target : Tensor
-        Wanted mean gate ``[B]``.
+        Wanted mean activation ``[B]``.
     kind : str
-        ``rank``: moves the threshold of logits whose best ones were opened
-        (:func:`~speechbrain_dsn.losses.threshold_shift`), and holds their
-        spread; ``pull`` and ``hinge``: on the mean gate,
+        ``rank``, of on/off gates: moves the threshold of logits whose best
+        ones were opened (:func:`~speechbrain_dsn.losses.threshold_shift`),
+        and holds their spread; ``pull`` and ``hinge``: on the mean,
         :func:`~speechbrain_dsn.losses.budget_pull` and
         :func:`~speechbrain_dsn.losses.budget_hinge`.
 
@@ -58,12 +58,14 @@ def gate_price(
     if kind == "rank":
         if decision.logits is None:
             raise ValueError("price by rank: the decision holds no logits")
+        if decision.cost is not None and decision.cost.one_hot:
+            raise ValueError("price by rank: expected gates, got widths")
         logits = decision.logits
         mask = decision.mask().expand_as(logits).flatten(1)
         logits = logits.flatten(1)
         price = threshold_shift(logits, target, mask)
         return price + 0.1 * unit_spread(logits, mask)
-    usage = decision.usage().mean(1)
+    usage = activation(decision, decision.cost or MacCount())
     price = budget_pull if kind == "pull" else budget_hinge
     return price(usage, target)
 
@@ -88,9 +90,13 @@ class ComplexityRegularized(nn.Module):
         Weight of the price.
     target : float
         Wanted share of open gates, in 0..1.
-    price : str
+    price : str or callable
         See :func:`gate_price`. ``rank`` belongs to blocks that open this
-        very share while training, as ``MaskLobe`` does.
+        very share while training, as ``MaskLobe`` does. For chunks that
+        choose among widths: ``pull``, ``hinge``, a
+        :class:`~speechbrain_dsn.losses.RoutingPrice` or a
+        :class:`~speechbrain_dsn.losses.SignalDependentPrice`, which takes
+        the first signal for the sources.
 
     Raises
     ------
@@ -116,12 +122,12 @@ class ComplexityRegularized(nn.Module):
         module: nn.Module,
         weight: float = 0.1,
         target: float = 0.5,
-        price: str = "rank",
+        price: str | Callable[..., Tensor] = "rank",
     ) -> None:
         super().__init__()
         if not 0 <= target <= 1:
             raise ValueError(f"target lies in 0..1, got {target}")
-        if price not in PRICES:
+        if not callable(price) and price not in PRICES:
             raise ValueError(
                 f"price: expected one of {', '.join(PRICES)}, got {price!r}"
             )
@@ -164,34 +170,69 @@ class ComplexityRegularized(nn.Module):
         loss = self.base_loss(first, second, *given, **options)
         if not self._module[0].training or "reduction" in options:
             return loss
-        price = self._price(len(first), lengths)
+        price = self._price(first, second, lengths)
         if price is None:
             return loss
         price = self.weight * price
         return loss + (price if loss.shape == price.shape else price.mean())
 
-    def _price(self, batch: int, lengths: Tensor | None) -> Tensor | None:
+    def _price(
+        self, first: Tensor, second: Tensor, lengths: Tensor | None
+    ) -> Tensor | None:
         """Price of each item ``[B]``; None where nothing was decided."""
-        tapes = find_tapes(self._module[0])
-        decisions = [note for tape in tapes for note in tape.read()]
-        if not decisions:
-            return None
-        prices = [self._price_of(note, batch, lengths) for note in decisions]
-        return torch.stack(prices).mean(0)
+        # Blocks that decide alike are one choice of several layers.
+        alike: dict[torch.Size, list[Decision]] = {}
+        for tape in find_tapes(self._module[0]):
+            for note in tape.read():
+                alike.setdefault(note.values.shape, []).append(note)
+        prices = [
+            self._price_of(_joined(notes, len(first), lengths), first, second)
+            for notes in alike.values()
+        ]
+        return torch.stack(prices).mean(0) if prices else None
 
     def _price_of(
-        self, decision: Decision, batch: int, lengths: Tensor | None
+        self, decision: Decision, first: Tensor, second: Tensor
     ) -> Tensor:
-        """Price of one decision, for each item ``[B]``.
+        """Price of one decision, for each item ``[B]``."""
+        target = decision.values.new_full((len(first),), self.target)
+        if not callable(self.price):
+            return gate_price(decision, target, self.price)
+        # The loss of separation: targets first.
+        needs = getattr(self.price, "needs_signals", False)
+        signals = (second.detach(), first) if needs else ()
+        cost = decision.cost or MacCount(gated=(1,) * decision.values.size(2))
+        return self.price(decision, cost, target, *signals).expand(len(first))
 
-        A dual-path block sees chunks or frequencies as items of its own,
-        those of one signal side by side.
-        """
-        values = decision.values
-        if decision.lengths is None and lengths is not None:
-            if len(values) == batch:
-                frames = (lengths * values.size(1)).ceil().to(values.device)
-                decision = replace(decision, lengths=frames)
-        target = values.new_full((len(values),), self.target)
-        price = gate_price(decision, target, self.price)
-        return price.reshape(batch, -1).mean(1)
+
+def _joined(
+    notes: list[Decision], batch: int, lengths: Tensor | None
+) -> Decision:
+    """One decision of all blocks about the items of a batch.
+
+    A dual-path block sees chunks or frequencies as items of its own, those of
+    one signal side by side.
+    """
+    first = notes[0]
+
+    def join(parts: list[Tensor]) -> Tensor:
+        whole = torch.cat(parts, -1)
+        return whole.reshape(batch, -1, whole.size(-1))
+
+    values = join([note.values for note in notes])
+    alone, frames = len(first.values) == batch, None
+    if alone:
+        frames = first.lengths
+    # The chunks of a signal, one to an item, follow each other in time.
+    ordered = alone or first.values.size(1) == 1
+    if frames is None and lengths is not None and ordered:
+        frames = (lengths * values.size(1)).ceil().to(values.device)
+    logits = [note.logits for note in notes]
+    given = all(each is not None for each in logits)
+    cost = first.cost
+    if cost is not None and cost.one_hot:
+        gated = tuple(macs for note in notes for macs in note.cost.gated)
+        cost = MacCount(0, gated, one_hot=True, groups=len(notes))
+    return Decision(
+        values, first.frame_rate, frames, join(logits) if given else None, cost
+    )

@@ -240,7 +240,7 @@ def _nearest_peak(level: np.ndarray, slope: np.ndarray) -> np.ndarray:
 COMPOSITE = Measure(
     ("csig", "cbak", "covl"),
     composite_values,
-    sample_rate=16000,
+    sample_rates=(16000,),
     min_seconds=0.25,
     require=import_pesq,
 )

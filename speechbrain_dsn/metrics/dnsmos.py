@@ -169,7 +169,7 @@ class DNSMOS:
             names,
             mean,
             needs_reference=False,
-            sample_rate=SAMPLE_RATE,
+            sample_rates=(SAMPLE_RATE,),
             min_seconds=0.25,  # ours; a short signal is repeated up to 9 s
             max_peak=1.0,
             require=find_models,

@@ -18,7 +18,13 @@ from speechbrain_dsn.dataio.audio import read_audio
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.metrics.composite import COMPOSITE
 from speechbrain_dsn.metrics.dnsmos import DNSMOS
-from speechbrain_dsn.metrics.intrusive import ESTOI, PESQ, SI_SDR, STOI
+from speechbrain_dsn.metrics.intrusive import (
+    ESTOI,
+    PESQ,
+    PESQ_NB,
+    SI_SDR,
+    STOI,
+)
 from speechbrain_dsn.metrics.pool import map_in_processes
 from speechbrain_dsn.metrics.score import Measure, Score
 
@@ -82,6 +88,7 @@ METRICS = MappingProxyType(
         metric.name: metric
         for metric in (
             Metric("pesq", "PESQ-WB", 1.04, 4.64),
+            Metric("pesq_nb", "PESQ-NB", 1.02, 4.55),
             Metric("stoi", "STOI", 0, 1),
             Metric("estoi", "ESTOI", 0, 1),
             Metric("si_sdr", "SI-SDR", -math.inf, math.inf, unit="dB"),
@@ -246,7 +253,8 @@ def _measures(names: Iterable[str], dnsmos: DNSMOS) -> list[Measure]:
             f"unknown metric {', '.join(sorted(unknown))}: expected some of "
             f"{', '.join(METRICS)}"
         )
-    known = (PESQ, STOI, ESTOI, SI_SDR, COMPOSITE, dnsmos.p835, dnsmos.p808)
+    known = (PESQ, PESQ_NB, STOI, ESTOI, SI_SDR, COMPOSITE)
+    known = (*known, dnsmos.p835, dnsmos.p808)
     return [measure for measure in known if names & set(measure.names)]
 
 

@@ -21,6 +21,7 @@ from speechbrain_dsn.metrics.score import (
 __all__ = [
     "ESTOI",
     "PESQ",
+    "PESQ_NB",
     "SI_SDR",
     "STOI",
     "import_pesq",
@@ -44,7 +45,7 @@ if sys.platform == "linux":  # die with the parent: PR_SET_PDEATHSIG
 from pesq import pesq
 signals = numpy.frombuffer(sys.stdin.buffer.read(), dtype=numpy.float32)
 reference, estimate = signals.reshape(2, -1)
-print(pesq(int(sys.argv[1]), reference, estimate, "wb"))
+print(pesq(int(sys.argv[1]), reference, estimate, sys.argv[2]))
 """
 
 
@@ -63,9 +64,13 @@ def import_pystoi() -> ModuleType:
 
 
 def pesq_value(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int
+    reference: np.ndarray,
+    estimate: np.ndarray,
+    sample_rate: int,
+    band: str = "wb",
 ) -> float:
-    """Compute wide-band PESQ (ITU-T P.862.2), MOS-LQO, for checked signals.
+    """Compute PESQ, MOS-LQO, for checked signals: wide-band (ITU-T P.862.2)
+    or narrow-band (P.862.1).
 
     Signals over 20 s are left to a child process, because PESQ's C code may
     crash on more than 50 utterances.
@@ -77,12 +82,14 @@ def pesq_value(
     estimate : np.ndarray
         ``[T]``, not silent.
     sample_rate : int
-        16000 Hz.
+        16000 Hz, or 8000 in narrow-band.
+    band : str
+        ``wb`` or ``nb``.
 
     Returns
     -------
     float
-        About 1.04 to 4.64.
+        About 1.04 to 4.64, in narrow-band 1.02 to 4.55.
 
     Raises
     ------
@@ -91,9 +98,9 @@ def pesq_value(
     """
     package = import_pesq()
     if len(reference) > PESQ_SAFE_SECONDS * sample_rate:
-        return _pesq_in_child(reference, estimate, sample_rate)
+        return _pesq_in_child(reference, estimate, sample_rate, band)
     try:
-        return package.pesq(sample_rate, reference, estimate, "wb")
+        return package.pesq(sample_rate, reference, estimate, band)
     except (package.PesqError, ValueError) as error:
         text = error.args[0] if error.args else error
         text = text.decode() if isinstance(text, bytes) else text
@@ -101,13 +108,13 @@ def pesq_value(
 
 
 def _pesq_in_child(
-    reference: np.ndarray, estimate: np.ndarray, sample_rate: int
+    reference: np.ndarray, estimate: np.ndarray, sample_rate: int, band: str
 ) -> float:
     # One scale for both, as pesq itself does: float32 keeps quiet signals.
     scale = max(np.abs(reference).max(), np.abs(estimate).max())
     signals = np.stack((reference, estimate)) / scale
     done = subprocess.run(
-        [sys.executable, "-c", PESQ_CHILD, str(sample_rate)],
+        [sys.executable, "-c", PESQ_CHILD, str(sample_rate), band],
         input=signals.astype(np.float32).tobytes(),
         capture_output=True,
         check=False,
@@ -207,7 +214,15 @@ def si_sdr_value(
 PESQ = Measure(
     ("pesq",),
     pesq_value,
-    sample_rate=16000,
+    sample_rates=(16000,),
+    min_seconds=0.25,
+    require=import_pesq,
+)
+# ITU-T P.862.1 (2003), for models at 8 kHz.
+PESQ_NB = Measure(
+    ("pesq_nb",),
+    partial(pesq_value, band="nb"),
+    sample_rates=(8000, 16000),
     min_seconds=0.25,
     require=import_pesq,
 )

@@ -65,8 +65,8 @@ class Measure:
         (a bare float for one name); may raise `Unmeasurable`.
     needs_reference : bool
         If False, the reference is ignored and may be None.
-    sample_rate : int, optional
-        The only rate that it is defined for, in Hz.
+    sample_rates : tuple[int, ...]
+        The only rates that it is defined for, in Hz; any if there is none.
     min_seconds : float
         Shortest signal that it is defined for.
     max_peak : float
@@ -87,7 +87,7 @@ class Measure:
     names: tuple[str, ...]
     compute: Callable[[np.ndarray | None, np.ndarray, int], ArrayLike]
     needs_reference: bool = True
-    sample_rate: int | None = None
+    sample_rates: tuple[int, ...] = ()
     min_seconds: float = 0.0
     max_peak: float = math.inf
     require: Callable[[], object] = lambda: None
@@ -119,9 +119,10 @@ class Measure:
         InputError
             If the rate, the dimensions, the type or the lengths are wrong.
         """
-        if self.sample_rate not in (None, sample_rate):
+        if self.sample_rates and sample_rate not in self.sample_rates:
+            defined = " or ".join(map(str, self.sample_rates))
             raise InputError(
-                f"{self.names[0]} is defined at {self.sample_rate} Hz, found "
+                f"{self.names[0]} is defined at {defined} Hz, found "
                 f"{sample_rate} Hz: resample the signals first"
             )
         signals = {"estimate": _checked(estimate, "estimate", self.names[0])}

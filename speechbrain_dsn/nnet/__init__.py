@@ -10,6 +10,7 @@ from speechbrain_dsn.nnet.dgru import DGRU
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
 from speechbrain_dsn.nnet.rnn import FrequencyGRU, TimeGRU
+from speechbrain_dsn.nnet.transformer import SlimmableTransformer
 
 __all__ = [
     "DGRU",
@@ -19,6 +20,7 @@ __all__ = [
     "DynamicLinear",
     "FrequencyAttention",
     "FrequencyGRU",
+    "SlimmableTransformer",
     "TimeAttention",
     "TimeGRU",
 ]

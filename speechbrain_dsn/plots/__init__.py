@@ -10,10 +10,12 @@ from speechbrain_dsn.plots.figure import require_matplotlib
 from speechbrain_dsn.plots.gates import plot_gates
 from speechbrain_dsn.plots.quality import plot_quality_against_macs
 from speechbrain_dsn.plots.usage import plot_usage
+from speechbrain_dsn.plots.widths import plot_widths
 
 __all__ = [
     "plot_gates",
     "plot_quality_against_macs",
     "plot_usage",
+    "plot_widths",
     "require_matplotlib",
 ]

@@ -16,25 +16,32 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from speechbrain_dsn.errors import InputError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 __all__ = [
     "BLUE",
     "MARKERS",
     "ORANGE",
     "SERIES",
+    "draw_spectrogram",
     "new_figure",
     "require_matplotlib",
     "save_figure",
+    "spectrogram",
 ]
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 SERIES = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vP*"
 DPI = 150
+RANGE_DB = 70.0
 
 
 def require_matplotlib() -> None:
@@ -80,3 +87,46 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def draw_spectrogram(
+    axis: Axes, level: np.ndarray, seconds: float, sample_rate: int
+) -> AxesImage:
+    """Levels in dB, at most 0, over time and frequency.
+
+    Arguments
+    ---------
+    axis : Axes
+        Where.
+    level : np.ndarray
+        ``[bins, frames]``, see `spectrogram`.
+    seconds : float
+        Length of the signal.
+    sample_rate : int
+        In Hz.
+
+    Returns
+    -------
+    AxesImage
+        For a colour bar.
+    """
+    return axis.imshow(
+        level,
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, 0, sample_rate / 2000),
+        vmin=-RANGE_DB,
+        vmax=0,
+        cmap="magma",
+        interpolation="nearest",
+    )
+
+
+def spectrogram(signal: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Levels in dB ``[bins, frames]``, windows of 32 ms at a step of 8 ms."""
+    size = max(8, round(0.032 * sample_rate))
+    signal = np.asarray(signal, dtype=np.float64)
+    signal = np.pad(signal, (0, max(0, size - len(signal))))
+    frames = np.lib.stride_tricks.sliding_window_view(signal, size)
+    spectrum = np.fft.rfft(frames[:: size // 4] * np.hanning(size))
+    return 20 * np.log10(np.abs(spectrum).T + 1e-6)

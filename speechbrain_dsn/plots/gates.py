@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.plots.figure import BLUE, new_figure, save_figure
+from speechbrain_dsn.plots.figure import (
+    BLUE,
+    draw_spectrogram,
+    new_figure,
+    save_figure,
+    spectrogram,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_gates"]
-
-RANGE_DB = 70.0
 
 
 def plot_gates(
@@ -70,21 +74,13 @@ def plot_gates(
     axes = [first] + [
         figure.add_subplot(grid[row, 0], sharex=first) for row in (1, 2)
     ]
-    levels = [_spectrogram(x, sample_rate) for x in (noisy, enhanced)]
+    levels = [spectrogram(x, sample_rate) for x in (noisy, enhanced)]
     loudest = max(float(level.max()) for level in levels)
     for axis, level, name in zip(
         axes, levels, ("noisy", "enhanced"), strict=False
     ):
-        image = axis.imshow(
-            level - loudest,
-            origin="lower",
-            aspect="auto",
-            extent=(0, len(noisy) / sample_rate, 0, sample_rate / 2000),
-            vmin=-RANGE_DB,
-            vmax=0,
-            cmap="magma",
-            interpolation="nearest",
-        )
+        seconds = len(noisy) / sample_rate
+        image = draw_spectrogram(axis, level - loudest, seconds, sample_rate)
         axis.set_ylabel(f"{name}\nfrequency (kHz)")
         axis.tick_params(labelbottom=False)
     bar = figure.colorbar(image, cax=figure.add_subplot(grid[:2, 1]))
@@ -113,13 +109,3 @@ def _draw_gates(axis: Axes, gates: np.ndarray, frame_rate: float) -> Any:
     return axis.pcolormesh(
         edges, np.arange(count + 1), gates.T, cmap="cividis", vmin=0, vmax=1
     )
-
-
-def _spectrogram(signal: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Levels in dB ``[bins, frames]``, windows of 32 ms at a step of 8 ms."""
-    size = max(8, round(0.032 * sample_rate))
-    signal = np.asarray(signal, dtype=np.float64)
-    signal = np.pad(signal, (0, max(0, size - len(signal))))
-    frames = np.lib.stride_tricks.sliding_window_view(signal, size)
-    spectrum = np.fft.rfft(frames[:: size // 4] * np.hanning(size))
-    return 20 * np.log10(np.abs(spectrum).T + 1e-6)

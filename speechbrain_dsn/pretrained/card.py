@@ -12,6 +12,11 @@ from speechbrain_dsn.pretrained.config import LOBES, ModelConfig
 
 __all__ = ["make_card"]
 
+USES = {
+    "enhancement": "enhance noisy.wav -o clean.wav",
+    "separation": "separate mixture.wav -o speaker.wav",
+}
+
 
 def make_card(config: ModelConfig, enhancer: nn.Module, text: str = "") -> str:
     """What a user should know of a model, in Markdown.
@@ -52,7 +57,6 @@ def make_card(config: ModelConfig, enhancer: nn.Module, text: str = "") -> str:
     report = enhancer.report()
     scale = report.frame_rate / 1e6
     low, high = report.cost.closed * scale, report.cost.open * scale
-    latency = (enhancer.delay + enhancer.hop) / config.sample_rate
     parameters = sum(p.numel() for p in enhancer.parameters())
     spread = (
         f"{low:.0f} M MAC/s closed, {(low + high) / 2:.0f} half open, "
@@ -64,8 +68,8 @@ def make_card(config: ModelConfig, enhancer: nn.Module, text: str = "") -> str:
         else f"{high:.0f} M MAC/s"
     )
     rows = {
-        "task": f"{config.kind} at {config.sample_rate} Hz, causal, latency "
-        f"{1000 * latency:.0f} ms",
+        "task": f"{config.kind} at {config.sample_rate} Hz, "
+        + _timing(config, enhancer),
         "network": f"{config.lobe}, {parameters:,} parameters",
         "cost": spread,
         "licence": config.license,
@@ -74,9 +78,14 @@ def make_card(config: ModelConfig, enhancer: nn.Module, text: str = "") -> str:
     if config.default_budget is not None:
         rows["default budget"] = config.default_budget
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    use = (
-        "Use: `speechbrain-dsn enhance noisy.wav -o clean.wav --model "
-        f"{config.name}`"
-    )
+    use = f"Use: `speechbrain-dsn {USES[config.kind]} --model {config.name}`"
     parts = (f"# {config.name}", f"| | |\n| --- | --- |\n{table}", text, use)
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _timing(config: ModelConfig, enhancer: nn.Module) -> str:
+    """How much of a signal it has to hear."""
+    if config.kind == "separation":
+        return f"{enhancer.num_spks} speakers, offline"
+    latency = (enhancer.delay + enhancer.hop) / config.sample_rate
+    return f"causal, latency {1000 * latency:.0f} ms"

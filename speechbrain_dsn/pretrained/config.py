@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -28,8 +29,10 @@ from speechbrain_dsn.lobes.models.conv_fsenet import (
     DynamicConvFSENet,
 )
 from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
+from speechbrain_dsn.lobes.models.dual_path import DualPathSeparator
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
 from speechbrain_dsn.lobes.models.nsnet2 import DynamicNsNet2, NsNet2
+from speechbrain_dsn.lobes.separator import Separator
 from speechbrain_dsn.lobes.waveform import WaveformEnhancer
 from speechbrain_dsn.pretrained.arguments import (
     Flag,
@@ -43,7 +46,7 @@ __all__ = ["FORMAT_VERSION", "FRONT_ENDS", "LOBES", "ModelConfig"]
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-KINDS = ("enhancement",)
+KINDS = ("enhancement", "separation")
 SAMPLE_RATE = Whole(8000, 48000)
 
 
@@ -52,7 +55,7 @@ class Entry(NamedTuple):
 
     Arguments
     ---------
-    build : type
+    build : callable
         The class.
     arguments : mapping
         Its keyword arguments and what they accept.
@@ -64,14 +67,17 @@ class Entry(NamedTuple):
         The lobe that one of its choices is, cut out.
     choices : str
         What it chooses among.
+    kind : str
+        What it is for.
     """
 
-    build: type[nn.Module]
+    build: Callable[..., nn.Module]
     arguments: Mapping[str, Whole | Number | Flag | OneOf]
     front_end: str = "spectral"
     decides: bool = False
     static: str | None = None
     choices: str = "widths"
+    kind: str = "enhancement"
 
 
 _RATIO = Number(0.001, 1)  # of a D-GRU
@@ -104,6 +110,21 @@ _NSNET2 = {
     "split": OneOf(("none", "parallel", "serial")),
     "units": Whole(1, 4096, count=5),
     "update_ratio": _RATIO,
+}
+_DUAL_PATH = {
+    "num_spks": Whole(2, 5),
+    "channels": Whole(2, 1024),
+    "kernel_size": Whole(2, 64),
+    "chunk_size": Whole(2, 2500),
+    "num_layers": Whole(1, 16),
+    "intra_layers": Whole(1, 16),
+    "inter_layers": Whole(1, 16),
+    "nhead": Whole(1, 64),
+    "inter_nhead": Whole(1, 64),
+    "intra_ffn": Whole(1, 8192),
+    "inter_ffn": Whole(1, 8192),
+    "utilizations": Number(0.01, 1, most=16),
+    "slim_attention": Flag(),
 }
 _CHOICE = {"temperature": Number(0.01, 100), "straight_through": Flag()}
 # The whole table: a name that is not here cannot be loaded. Bins and frame
@@ -155,6 +176,20 @@ LOBES = MappingProxyType(
             },
             decides=True,
         ),
+        "dual_path": Entry(
+            partial(DualPathSeparator, gated=False),
+            _DUAL_PATH,
+            "mixture",
+            kind="separation",
+        ),
+        "slim_dual_path": Entry(
+            DualPathSeparator,
+            {**_DUAL_PATH, **_CHOICE},
+            "mixture",
+            decides=True,
+            static="dual_path",
+            kind="separation",
+        ),
     }
 )
 FRONT_ENDS = MappingProxyType(
@@ -169,6 +204,7 @@ FRONT_ENDS = MappingProxyType(
             },
         ),
         "waveform": Entry(WaveformEnhancer, {}, "waveform"),
+        "mixture": Entry(Separator, {}, "mixture", kind="separation"),
     }
 )
 
@@ -220,7 +256,7 @@ class ModelConfig:
         ...
     speechbrain_dsn.errors.InputError: unknown lobe 'os.system', expected one
     of ftfnet, dynamic_ftfnet, demucs, slim_demucs, nsnet2, dynamic_nsnet2,
-    conv_fsenet, dyncp
+    conv_fsenet, dyncp, dual_path, slim_dual_path
     """
 
     name: str
@@ -263,6 +299,10 @@ class ModelConfig:
         if self.front_end != (wanted := LOBES[self.lobe].front_end):
             raise InputError(
                 f"front_end is {self.front_end!r}, {self.lobe} needs {wanted!r}"
+            )
+        if self.kind != (wanted := LOBES[self.lobe].kind):
+            raise InputError(
+                f"kind is {self.kind!r}, {self.lobe} is for {wanted}"
             )
         if not SAMPLE_RATE.accepts(self.sample_rate):
             raise InputError(

@@ -47,6 +47,25 @@ class LoadedModel:
     enhancer: nn.Module
     config: ModelConfig
 
+    def expect(self, kind: str) -> None:
+        """Refuses a model that was made for something else.
+
+        Arguments
+        ---------
+        kind : str
+            What the caller is about to do.
+
+        Raises
+        ------
+        InputError
+            If the model is of another kind.
+        """
+        if self.config.kind != kind:
+            raise InputError(
+                f"model {self.config.name} is for {self.config.kind}: "
+                f"expected one for {kind}"
+            )
+
     def decide(self, budget: float | None = None) -> dict[str, Any]:
         """What the enhancer is told about its gates.
 

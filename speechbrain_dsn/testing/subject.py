@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dsn.cost import Decision, MacCount
+from speechbrain_dsn.gating import find_tapes
 from speechbrain_dsn.testing.runs import Runs, accepts
 
 
@@ -30,7 +31,9 @@ class Subject(Runs):
     A hard gate is booleans ``[B, T]``, closed or open. A layer with several
     choices, whose cost is ``one_hot``, takes one of these instead: indices
     ``[B, T]``, passed as a one-hot ``gate`` ``[B, T, J]`` where a gate may be
-    soft.
+    soft. To a layer that decides about chunks these are the frames: its
+    examples are ``[B, chunks, L, N]``, and its cost is asked for ``L``
+    positions.
     A layer whose cost has several independent gates takes booleans ``[B, T,
     K]``. One that says ``causal = False`` does not stream.
 
@@ -161,7 +164,10 @@ class Subject(Runs):
 
     @cached_property
     def decides(self) -> bool:
-        """Whether ``forward`` returns a :class:`Decision` as well."""
+        """Whether ``forward`` returns a :class:`Decision` as well, or notes
+        it on a tape: without a gate it is not the widest then."""
+        if find_tapes(self.model):
+            return True
         with torch.no_grad():
             x = self.example(1, self.time, torch.float32)
             result = self.model(x)

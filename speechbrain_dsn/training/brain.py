@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 class DynamicBrain(sb.Brain):
     """Trains an enhancer, static or dynamic, by a plan of stages.
 
-    ``modules.enhancer`` maps ``[B, samples]`` to ``(estimate, Decision or
-    None)``. Needs in ``hparams``: ``plan`` (:class:`StagePlan`),
+    ``modules.enhancer`` (another name in :attr:`network`) maps ``[B,
+    samples]`` to ``(estimate, Decision or None)``. Needs in ``hparams``: ``plan`` (:class:`StagePlan`),
     ``signal_losses`` (names to :class:`Term`), ``batches_per_epoch``, ``lr``, ``policy_lr``, ``snapshot_epoch``,
     ``checkpoints_to_keep``, ``epoch_counter``, ``train_logger``,
     ``output_folder``, and for a net that decides the complexity loss:
@@ -50,6 +50,8 @@ class DynamicBrain(sb.Brain):
     that it sets the target of. `widest` is the teacher of in-place
     distillation.
     """
+
+    network = "enhancer"
 
     def init_optimizers(self) -> None:
         """Two optimizers: SpeechBrain clips the first parameter group of
@@ -72,12 +74,16 @@ class DynamicBrain(sb.Brain):
             self.gates = self.part.gates
             self.sums: dict[str, float] = {}
         elif stage == sb.Stage.VALID:
-            self.validation = Validation(self.cost)
+            self.validation = self.make_validation()
+
+    def make_validation(self) -> Validation:
+        """What measures this network on valid."""
+        return Validation(self.cost)
 
     @property
     def enhancer(self) -> torch.nn.Module:
         """The network without the wrapper of DDP."""
-        module = self.modules.enhancer
+        module = self.modules[self.network]
         return getattr(module, "module", module)
 
     @property
@@ -110,7 +116,7 @@ class DynamicBrain(sb.Brain):
         decide: dict[str, Any] = {}
         if self.enhancer.dynamic and stage == sb.Stage.TRAIN:
             decide = self._gates(noisy, batch)
-        return self.modules.enhancer(noisy, **decide)
+        return self.modules[self.network](noisy, **decide)
 
     def _gates(self, noisy: Tensor, batch: Batch) -> dict[str, Any]:
         """What the enhancer is told about its gates while training."""
@@ -171,7 +177,7 @@ class DynamicBrain(sb.Brain):
         if getattr(self.hparams, "teacher_net", None) is not None:
             loss = self._taught(loss, estimate, batch)
         if decision is not None and self.gates == "policy":
-            loss = loss + self._gate_loss(decision, batch)
+            loss = loss + self._gate_loss(decision, batch, estimate)
         elif decision is not None and self.distributed_launch:
             # DDP waits for the gradient of every parameter.
             loss = loss + 0 * decision.logits.sum()
@@ -212,14 +218,20 @@ class DynamicBrain(sb.Brain):
         quality = batch.ovrl.to(self.device)
         return metric_target(quality, self.hparams.metric_scale)
 
-    def _gate_loss(self, decision: Decision, batch: Batch) -> Tensor:
-        """What the policy pays, and what its use is."""
-        kind, cost = self.hparams.gate_loss, self.cost
-        target = self._target(batch)
+    def _price(
+        self, decision: Decision, batch: Batch, estimate: Tensor
+    ) -> Tensor:
+        """Of the gates that the policy opened, by the kind that was chosen."""
+        kind, target = self.hparams.gate_loss, self._target(batch)
         if callable(kind):
-            price = kind(decision, cost, target)
-        else:
-            price = gate_price(decision, target, kind)
+            return kind(decision, self.cost, target)
+        return gate_price(decision, target, kind)
+
+    def _gate_loss(
+        self, decision: Decision, batch: Batch, estimate: Tensor
+    ) -> Tensor:
+        """What the policy pays, and what its use is."""
+        cost, price = self.cost, self._price(decision, batch, estimate)
         loss = self.hparams.gate_weight * price.mean()
         # What the same logits would open without noise.
         hard = replace(decision, values=decided(decision.logits, cost))

@@ -173,6 +173,8 @@ class RandomCrops(Dataset):
         Clips per batch.
     batches : int
         Length of an epoch.
+    sample_rate : int
+        In Hz.
     """
 
     def __init__(
@@ -183,9 +185,11 @@ class RandomCrops(Dataset):
         clip_seconds: float,
         batch_size: int,
         batches: int,
+        sample_rate: int = RATE,
     ) -> None:
         self.utterances, self.counter, self.seed = utterances, counter, seed
-        self.length = round(clip_seconds * RATE)
+        self.sample_rate = sample_rate
+        self.length = round(clip_seconds * sample_rate)
         self.batch_size, self.batches = batch_size, batches
         if self.length < 1:
             raise InputError(f"clip_seconds: expected > 0, got {clip_seconds}")
@@ -201,9 +205,16 @@ class RandomCrops(Dataset):
         chosen, clips = [], []
         for item in range(first, first + self.batch_size):
             utterance, clip = self.clip(item)
-            chosen.append(utterance.ovrl)
+            chosen.append(utterance)
             clips.append(clip)
-        return _batch(clips, chosen)
+        return self._batch(clips, chosen)
+
+    def _batch(self, clips: list, chosen: list[Utterance]) -> Batch:
+        return _batch(clips, [utterance.ovrl for utterance in chosen])
+
+    def _load(self, utterance: Utterance, rng: np.random.Generator) -> tuple:
+        """Mixture ``[samples]`` and target ``[samples, ...]``."""
+        return utterance.load(self.sample_rate)
 
     def clip(
         self, number: int
@@ -226,10 +237,13 @@ class RandomCrops(Dataset):
         order = np.random.default_rng((self.seed, 0, turn))
         chosen = order.permutation(len(self.utterances))[place]
         utterance = self.utterances[chosen]
-        noisy, clean = utterance.load()
-        if len(noisy) < self.length:
-            noisy, clean = (np.resize(x, self.length) for x in (noisy, clean))
         rng = np.random.default_rng((self.seed, 1, number))
+        noisy, clean = self._load(utterance, rng)
+        if len(noisy) < self.length:
+            noisy, clean = (
+                np.resize(x, (self.length, *x.shape[1:]))
+                for x in (noisy, clean)
+            )
         start = rng.integers(len(noisy) - self.length + 1)
         stretch = slice(start, start + self.length)
         return utterance, (noisy[stretch], clean[stretch])

@@ -37,6 +37,7 @@ from speechbrain_dsn.plots import (
 )
 from speechbrain_dsn.pretrained import (
     LoadedModel,
+    ModelConfig,
     cut_levels,
     load_model,
     make_card,
@@ -74,8 +75,9 @@ def calibrate(enhancer: nn.Module, valid: Dataset) -> Calibration:
         rows = decision.logits[decision.mask().bool().squeeze(-1)]
         logits.append(rows[:, ::step].clone())
     rows = torch.cat(logits).numpy()
-    if cost.one_hot:
-        return Calibration.from_logits(rows, levels=cost.levels)
+    if cost.one_hot:  # each choice of a frame counts alike
+        choices = rows.reshape(-1, len(cost.levels))
+        return Calibration.from_logits(choices, levels=cost.levels)
     if not several:
         return Calibration.from_logits(rows[:, 0])
     biases = -np.quantile(rows, 1 - PROBES)
@@ -159,14 +161,7 @@ def write_results(
         One per row of the table.
     """
     enhancer = enhancer.cpu().eval()
-    config, budgets = hparams["model_config"], [None]
-    plan, seed = hparams["plan"], hparams["seed"]
-    info = {
-        "epochs": plan.epochs,
-        "steps": plan.epochs * hparams["batches_per_epoch"],
-        "seed": seed,
-    }
-    config = replace(config, info={**config.info, **info})
+    config, budgets = run_info(hparams["model_config"], hparams), [None]
     if enhancer.dynamic:
         config = replace(
             config,
@@ -196,6 +191,30 @@ def write_results(
     write_table(rows, out)
     draw(model, rows, test[0], out)
     return rows
+
+
+def run_info(config: ModelConfig, hparams: dict[str, Any]) -> ModelConfig:
+    """A configuration that says how long its net was trained.
+
+    Arguments
+    ---------
+    config : ModelConfig
+        Of the net.
+    hparams : dict
+        With ``plan``, ``batches_per_epoch`` and ``seed``.
+
+    Returns
+    -------
+    ModelConfig
+        With ``epochs``, ``steps`` and ``seed`` in its info.
+    """
+    epochs = hparams["plan"].epochs
+    info = {
+        "epochs": epochs,
+        "steps": epochs * hparams["batches_per_epoch"],
+        "seed": hparams["seed"],
+    }
+    return replace(config, info={**config.info, **info})
 
 
 def save_levels(model: LoadedModel, folder: Path) -> list[Path]:

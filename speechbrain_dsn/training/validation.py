@@ -29,11 +29,13 @@ class Validation:
         Cost of one frame.
     """
 
+    # What is measured of the decided net; of fixed gates, the last one.
+    metrics = ("pesq", "si_sdr")
+
     def __init__(self, cost: MacCount) -> None:
         self.meter = MacMeter(cost)
         self.scores: dict[str, list[float]] = {}
-        self.ovrl: list[float] = []
-        self.snr: list[float] = []
+        self.inputs: dict[str, list[float]] = {}
 
     def add(
         self,
@@ -55,30 +57,60 @@ class Validation:
         decision : Decision or None
             Its gates; None for a static net.
         """
-        self._score("pesq", batch, estimate, "pesq")
-        self._score("si_sdr", batch, estimate, "si_sdr")
+        for metric in self.metrics:
+            self._add(metric, self.score(metric, batch, estimate))
         if decision is None:
             return
         self.meter.update(decision)
-        self.snr.extend(batch.snr_db.tolist())
-        if batch.ovrl is not None:
-            self.ovrl.extend(batch.ovrl.tolist())
+        for name, values in self.describe(batch).items():
+            self.inputs.setdefault(name, []).extend(values.tolist())
         noisy = batch.noisy.to(estimate.device)
         frames = decision.values.size(1)
         for name, value in (("open", 1.0), ("closed", 0.0)):
             gate = torch.full((len(noisy), frames), value)
             gate = gates_at(self.meter.cost, gate)
             fixed, _ = enhancer(noisy, gate=gate.to(noisy))
-            self._score("si_sdr", batch, fixed, f"si_sdr_{name}")
+            found = self.score(self.metrics[-1], batch, fixed)
+            self._add(f"{self.metrics[-1]}_{name}", found)
 
-    def _score(
-        self, metric: str, batch: Batch, estimate: Tensor, name: str
-    ) -> None:
-        """One metric of each item; NaN where it is not defined."""
+    def _add(self, name: str, values: list[float]) -> None:
+        self.scores.setdefault(name, []).extend(values)
+
+    def score(self, metric: str, batch: Batch, estimate: Tensor) -> list[float]:
+        """One metric of each item; NaN where it is not defined.
+
+        Arguments
+        ---------
+        metric : str
+            Out of :attr:`metrics`.
+        batch : Batch
+            With the targets.
+        estimate : Tensor
+            ``[B, samples]``.
+
+        Returns
+        -------
+        list of float
+            ``[B]``.
+        """
         pairs = zip(batch.clean.numpy(), estimate.cpu().numpy(), strict=True)
-        for clean, wav in pairs:
-            value = METRICS[metric](clean, wav, RATE).value
-            self.scores.setdefault(name, []).append(value)
+        return [METRICS[metric](*pair, RATE).value for pair in pairs]
+
+    def describe(self, batch: Batch) -> dict[str, Tensor]:
+        """What is known of the inputs, for correlations with activation.
+
+        Arguments
+        ---------
+        batch : Batch
+            Fixed mixtures.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Names to values ``[B]``.
+        """
+        known = {"snr": batch.snr_db, "ovrl": batch.ovrl}
+        return {k: x for k, x in known.items() if x is not None}
 
     def summary(self) -> dict[str, float]:
         """Means over the list.
@@ -87,7 +119,8 @@ class Validation:
         -------
         dict of str to float
             Quality, deterministic activation, MACs per second in millions,
-            and rank correlation of activation with SNR and OVRL.
+            and rank correlation of activation with what is known of the
+            inputs.
         """
         result = {k: float(np.nanmean(v)) for k, v in self.scores.items()}
         items = self.meter.per_item
@@ -97,10 +130,11 @@ class Validation:
         result["activation"] = self.meter.activation
         cost = self.meter.cost
         if cost.one_hot:  # shares of the widths: a router may collapse
-            for level, share in zip(cost.levels, self.meter.usage, strict=True):
+            for level, share in zip(
+                cost.levels, self.meter.widths, strict=True
+            ):
                 result[f"use_{level:g}"] = share
         result["m_macs"] = self.meter.macs_per_second / 1e6
-        result["rho_snr"] = spearman(use, self.snr).value
-        if self.ovrl:
-            result["rho_ovrl"] = spearman(use, self.ovrl).value
+        for name, values in self.inputs.items():
+            result[f"rho_{name}"] = spearman(use, values).value
         return result

@@ -1,0 +1,103 @@
+"""What all recipes share between their data and their results.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch.utils.data import Dataset
+
+from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.training.brain import DynamicBrain
+
+
+def fit_network(
+    brain_class: type[DynamicBrain],
+    hparams: dict[str, Any],
+    run_opts: Any,
+    teacher: torch.nn.Module | None = None,
+) -> tuple[DynamicBrain, Dataset]:
+    """Trains by the plan, from the newest checkpoint on if there is one.
+
+    Arguments
+    ---------
+    brain_class : type
+        Of the recipe.
+    hparams : dict
+        A loaded YAML whose data is prepared.
+    run_opts : RunOptions
+        From SpeechBrain's command line.
+    teacher : torch.nn.Module, optional
+        What to learn from as well; ``teacher: self`` needs none.
+
+    Returns
+    -------
+    brain : DynamicBrain
+        With the weights of the last epoch. That one counts: the rate has
+        decayed, and the loss on valid of a net that decides depends on how
+        much it opens.
+    valid : Dataset
+        What to calibrate on.
+    """
+    data, counter = hparams["data"], hparams["epoch_counter"]
+    hparams["first_epoch"] = 1
+    if hparams["warm_start"]:
+        warm_start(hparams[brain_class.network], hparams["warm_start"])
+        hparams["first_epoch"] += hparams["warm_epochs"]
+        counter.current = hparams["warm_epochs"]
+    brain = brain_class(
+        modules=hparams["modules"],
+        opt_class=hparams["opt_class"],
+        hparams=hparams,
+        run_opts=run_opts,
+        checkpointer=hparams["checkpointer"],
+    )
+    if teacher is not None:
+        brain.hparams.teacher_net = teacher.to(brain.device).eval()
+    elif hparams.get("teacher"):
+        brain.hparams.teacher_net = brain.widest
+    valid = data.valid()
+    brain.fit(
+        counter,
+        data.train(counter),
+        valid,
+        train_loader_kwargs={"batch_size": None},
+        valid_loader_kwargs={"batch_size": None},
+    )
+    brain.on_evaluate_start()
+    return brain, valid
+
+
+def warm_start(enhancer: torch.nn.Module, weights: str) -> None:
+    """Loads the weights of a static net into a dynamic one.
+
+    Arguments
+    ---------
+    enhancer : torch.nn.Module
+        Whose parameters include those of the file.
+    weights : str
+        A safetensors file, as a run of ``ftfnet.yaml`` writes it after
+        ``snapshot_epoch``.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it belongs to another net.
+    """
+    if not Path(weights).is_file():
+        raise InputError(f"warm_start: expected a file, found no {weights}")
+    found = load_file(weights)
+    wanted = enhancer.state_dict()
+    missing = [n for n in wanted if n not in found and ".policy." not in n]
+    unknown = [n for n in found if n not in wanted]
+    if missing or unknown:
+        raise InputError(
+            f"{weights} does not fit: missing {missing}, unknown {unknown}"
+        )
+    enhancer.load_state_dict(found, strict=False)

@@ -1,0 +1,187 @@
+"""What a separation run leaves behind: model folders, table and plots.
+
+Authors
+ * The speechbrain_dsn developers 2026
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from speechbrain_dsn.dataio.activity import speaker_activity
+from speechbrain_dsn.dataio.tables import write_text
+from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.mixtures import Mixture
+from speechbrain_dsn.inference.separation_evaluation import evaluate_mixtures
+from speechbrain_dsn.inference.separation_scores import SeparationEvaluation
+from speechbrain_dsn.inference.stitching import StitchedSeparation
+from speechbrain_dsn.metrics import MetricTable
+from speechbrain_dsn.plots import (
+    plot_quality_against_macs,
+    plot_widths,
+    require_matplotlib,
+)
+from speechbrain_dsn.pretrained import (
+    LoadedModel,
+    load_model,
+    make_card,
+    save_model,
+)
+from speechbrain_dsn.training.results import (
+    calibrate,
+    run_info,
+    save_levels,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def write_separation_results(
+    separator: nn.Module,
+    hparams: dict[str, Any],
+    valid: Dataset,
+    test: Sequence[Mixture],
+) -> list[SeparationEvaluation]:
+    """Calibrates on valid, saves model folders, and measures on test.
+
+    A net with gates is compared with the static nets that its widths are,
+    cut out of the same weights. Without a stage in which the gates learned,
+    there are only these.
+
+    Arguments
+    ---------
+    separator : torch.nn.Module
+        Trained.
+    hparams : dict
+        With ``output_folder``, ``model_config``, ``model_folder``, ``plan``,
+        ``default_budget``, ``test_metrics``, ``test_budgets``, ``workers``.
+    valid : Dataset
+        Batches to calibrate on.
+    test : sequence of Mixture
+        What to report.
+
+    Returns
+    -------
+    list of SeparationEvaluation
+        One per row of the table.
+    """
+    separator = separator.cpu().eval()
+    config = run_info(hparams["model_config"], hparams)
+    plan, budgets = hparams["plan"], [None]
+    learned = any(s.gates == "policy" and s.epochs for s in plan.stages)
+    if separator.dynamic:
+        config = replace(
+            config,
+            calibration=calibrate(separator, valid),
+            # Gates that never learned choose at random: all wide, then.
+            default_budget=hparams["default_budget"] if learned else 1.0,
+        )
+        budgets = [None, *hparams["test_budgets"]] if learned else []
+    folder = save_model(
+        hparams["model_folder"],
+        separator,
+        config,
+        make_card(config, separator),
+        overwrite=True,
+    )
+    model, out = load_model(folder), Path(hparams["output_folder"])
+    plans = [(model, budget) for budget in budgets]
+    cut = save_levels(model, folder) if separator.dynamic else []
+    plans += [(load_model(width), None) for width in cut]
+    rows: list[SeparationEvaluation] = []
+    for each, budget in plans:
+        rows.append(
+            evaluate_mixtures(
+                each,
+                test,
+                hparams["test_metrics"],
+                budget,
+                hparams["workers"],
+                rows[0].known if rows else None,
+            )
+        )
+    write_separation_table(rows, out)
+    draw(model, rows, test[0], out)
+    return rows
+
+
+def write_separation_table(
+    rows: Sequence[SeparationEvaluation], folder: Path
+) -> None:
+    """Prints and writes the results table, and all numbers as JSON.
+
+    Arguments
+    ---------
+    rows : sequence of SeparationEvaluation
+        At least one.
+    folder : Path
+        Gets ``results.md`` and ``results.json``.
+    """
+    table = MetricTable()
+    rows[0].add_noisy_to(table)
+    for row in rows:
+        row.add_to(table)
+    text = table.markdown()
+    print(text)
+    write_text(folder / "results.md", text + "\n")
+    values = [row.as_dict() for row in rows]
+    write_text(folder / "results.json", json.dumps(values, indent=1) + "\n")
+
+
+def draw(
+    model: LoadedModel,
+    rows: Sequence[SeparationEvaluation],
+    mixture: Mixture,
+    folder: Path,
+) -> None:
+    """Draws quality against cost, and the widths that a net chose.
+
+    Arguments
+    ---------
+    model : LoadedModel
+        What was trained.
+    rows : sequence of SeparationEvaluation
+        What was measured.
+    mixture : Mixture
+        One to draw widths of.
+    folder : Path
+        Gets PNG files.
+    """
+    try:
+        require_matplotlib()
+    except InputError as error:
+        logger.warning("no plots: %s", error)
+        return
+    if "si_sdri" in rows[0].files[0].enhanced:
+        points = [row.point("si_sdri") for row in rows]
+        plot_quality_against_macs(
+            points, folder / "quality.png", "SI-SDRi (dB)"
+        )
+    if not model.enhancer.dynamic:
+        return
+    separator, rate = model.enhancer, model.config.sample_rate
+    wav, sources = mixture.load(rate)
+    stream = StitchedSeparation(separator, 1, model.decide())
+    stream.push(torch.from_numpy(wav)[None])
+    stream.flush()
+    times, levels = stream.levels()
+    window = 2 * separator.hop / rate
+    plot_widths(
+        wav,
+        times,
+        levels[0],
+        separator.lobe.utilizations,
+        speaker_activity(sources, rate, times, window),
+        rate,
+        folder / "widths.png",
+        mixture.name,
+    )
