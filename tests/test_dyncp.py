@@ -46,6 +46,23 @@ def test_pruned_products_hold_the_contract(group):
     assert {"check_closed_is_untouched", "check_macs_are_executed"} <= set(ran)
 
 
+class SkipsFramesOnly(PrunedLinear):
+    """All channels of every frame that opens one, then masked."""
+
+    def forward_skipping(self, x, is_open):
+        some = is_open.any(-1)
+        y = x.new_zeros(*x.shape[:2], len(self.weight))
+        y[some] = torch.nn.functional.linear(x[some], self.weight)
+        return y * is_open
+
+
+def test_the_battery_looks_at_single_channels():
+    with pytest.raises(AssertionError) as caught:
+        check_dynamic_layer(lambda: SkipsFramesOnly(6, 5), frames(5))
+    names = [line.split(":")[0] for line in str(caught.value).splitlines()]
+    assert names == ["check_macs_are_executed"]
+
+
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_convolutions_and_gates_hold_the_contract(causal, dilation):
@@ -296,6 +313,24 @@ def test_streams_use_what_files_use(calibrated, backend, hold):
     stream.run(wav)
     assert stream.stream.frames == 200
     assert stream.stream.activation == pytest.approx(0.25, abs=0.06)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [True, False])
+def test_own_decisions_reach_no_further_than_declared(causal):
+    """Of the net with its gates: their averages look further than its
+    convolutions."""
+    net = DynamicConvFSENet(**SMALL, causal=causal, policy_window=5).double()
+    assert net.look_ahead == (0 if causal else 4)
+    x, frame = torch.rand(1, 20, 8).double(), 12
+    changed = x.clone()
+    changed[:, frame] += 1
+    (_, before), (_, after) = (net(wav) for wav in (x, changed))
+    moved = (after.logits - before.logits).abs().sum((0, 2))
+    # The last gate decides before the last convolution.
+    first = int(moved.nonzero()[0])
+    assert frame - net.look_ahead <= first <= frame
+    assert causal == (first == frame)
 
 
 def test_what_is_not_causal_does_not_stream():
