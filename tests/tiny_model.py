@@ -17,6 +17,15 @@ TINY_ROUTED = TINY_DEMUCS | {
     "router_stride": 16,
 }
 
+TINY_DUAL_PATH = {
+    "channels": 16,
+    "chunk_size": 40,
+    "intra_layers": 1,
+    "nhead": 2,
+    "intra_ffn": 32,
+    "inter_ffn": 16,
+}
+
 
 def noise(samples, channels=1, seed=0):
     """Noise that comes and goes, ``[T, C]``, float32."""
@@ -65,6 +74,33 @@ def tiny_router(**lobe):
         config, calibration=calibration, default_budget=0.5
     )
     return LoadedModel(enhancer, config)
+
+
+def tiny_separator(static=False, **lobe):
+    """A separator at 8 kHz with random weights."""
+    torch.manual_seed(3)
+    name = "dual_path" if static else "slim_dual_path"
+    config = ModelConfig(
+        "tiny-separator",
+        name,
+        TINY_DUAL_PATH | lobe,
+        front_end="mixture",
+        sample_rate=8000,
+        kind="separation",
+    )
+    separator = config.build()
+    if static:
+        return LoadedModel(separator, config)
+    for block in separator.lobe.blocks:  # that decides now this, now that
+        block.policy.dense.weight.data.mul_(20)
+    with torch.no_grad():
+        wav = torch.from_numpy(noise(24_000).T)
+        logits = separator(wav)[1].logits
+    levels = separator.cost.levels
+    logits = logits.reshape(-1, len(levels)).numpy()
+    calibration = Calibration.from_logits(logits, levels=levels)
+    config = dataclasses.replace(config, calibration=calibration)
+    return LoadedModel(separator, config)
 
 
 def save_tiny(folder, static=False, model=None):

@@ -7,11 +7,16 @@ Authors
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from speechbrain_dsn.cli.batch import (
+    add_batch_arguments,
+    plot_path,
+    refuse_existing,
+    run_batch,
+)
 from speechbrain_dsn.cli.report import (
     add_json_argument,
     add_model_argument,
@@ -31,36 +36,8 @@ PLOT_SECONDS = 30.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``enhance``."""
-    parser.add_argument(
-        "paths",
-        nargs="+",
-        metavar="PATH",
-        help="audio file of any rate and channel count, folder, or glob",
-    )
-    parser.add_argument(
-        "-o",
-        "--out",
-        required=True,
-        metavar="OUT",
-        help="folder, or an audio file for a single input",
-    )
+    add_batch_arguments(parser, "gates")
     add_model_argument(parser)
-    parser.add_argument(
-        "--budget",
-        type=float,
-        metavar="0..1",
-        help="mean share of what the gates can add, 0..1 (default: the model's)",
-    )
-    parser.add_argument(
-        "--plot",
-        action="store_true",
-        help="draw spectrograms and gates beside each output",
-    )
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace outputs that exist",
-    )
     parser.add_argument(
         "--stream",
         action="store_true",
@@ -87,7 +64,15 @@ def run(args: argparse.Namespace) -> int:
     work = _worker(args)
     for problem in problems:
         complain(problem)
-    reports, failures = _enhance_all(jobs, work, args)
+
+    def enhance(job: Job, progress: Any) -> FileReport:
+        refuse_existing(job, [job.output], args)
+        report = work(job.path, job.output, progress=progress)
+        if args.plot:
+            draw(report, plot_path(job.output))
+        return report
+
+    reports, failures = run_batch("enhance", jobs, enhance)
     problems += failures
     if reports or args.json:
         emit(_as_dict(args, reports, problems), _as_table(reports), args.json)
@@ -118,66 +103,11 @@ def _worker(args: argparse.Namespace) -> Any:
     from speechbrain_dsn.pretrained import load_model
 
     model = load_model(args.model)
+    model.expect("enhancement")
     model.decide(args.budget)
     return partial(
         enhance_to_file, model, budget=args.budget, overwrite=args.overwrite
     )
-
-
-def _enhance_all(
-    jobs: list[Job], work: Any, args: argparse.Namespace
-) -> tuple[list[FileReport], list[str]]:
-    """One after the other; a bad one is reported, the rest goes on."""
-    from tqdm import tqdm
-
-    from speechbrain_dsn.dataio.audio import probe
-    from speechbrain_dsn.inference.memory import trimmed
-
-    reports, problems, known = [], [], {}
-    for job in jobs:
-        with suppress(InputError):  # reported when its turn comes
-            known[job] = probe(job.path).seconds
-    with tqdm(
-        desc="enhance",
-        total=sum(known.values()),
-        bar_format="{l_bar}{bar}| {n:.0f}/{total:.0f} s of audio "
-        "[{elapsed}<{remaining}]",
-    ) as bar:
-        for job in trimmed(jobs):
-            try:
-                _prepare(job, args)
-                report = work(job.path, job.output, progress=bar.update)
-                if args.plot:
-                    draw(report, plot_path(job.output))
-                reports.append(report)
-            except InputError as error:
-                problems.append(str(error))
-                complain(error)
-    return reports, problems
-
-
-def plot_path(output: Path) -> Path:
-    """Where the plot of an output goes."""
-    return output.with_name(output.name + ".png")
-
-
-def _prepare(job: Job, args: argparse.Namespace) -> None:
-    """See that the input is there, then make the folder of its output."""
-    from speechbrain_dsn.dataio.audio import probe
-
-    probe(job.path)
-    outputs = [job.output, plot_path(job.output)][: 1 + args.plot]
-    for output in outputs:
-        if output.exists() and not args.overwrite:
-            raise InputError(
-                f"{output} exists already: expected a new name, or --overwrite"
-            )
-    try:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"cannot make folder {job.output.parent}: {error.strerror}"
-        ) from error
 
 
 def draw(report: FileReport, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``speechbrain-dsn evaluate``: score a model on clean and noisy files.
+"""``speechbrain-dsn evaluate``: score a model against clean files.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -7,7 +7,8 @@ Authors
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from speechbrain_dsn.cli.report import (
     add_json_argument,
@@ -20,6 +21,7 @@ from speechbrain_dsn.errors import InputError
 
 if TYPE_CHECKING:
     from speechbrain_dsn.inference.evaluation import Evaluation, Pair
+    from speechbrain_dsn.inference.mixtures import Mixture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,11 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pairs = parser.add_argument_group("pairs of equal name, in two folders")
     pairs.add_argument("--clean", metavar="DIR")
     pairs.add_argument("--noisy", metavar="DIR")
+    speakers = parser.add_argument_group(
+        "or, for a separator, mixtures and sources of equal name"
+    )
+    speakers.add_argument("--mixtures", metavar="DIR")
+    speakers.add_argument("--sources", nargs="+", metavar="DIR")
     mixed = parser.add_argument_group("or a list of fixed mixtures")
     mixed.add_argument(
         "--list",
         metavar="CSV",
-        help="id, speech, noise, noise_offset, snr_db, level_dbfs",
+        help="id, speech, noise, noise_offset, snr_db, level_dbfs; for a "
+        "separator id, s1, s2, overlap_percent, s2_gain_db, noise, "
+        "noise_offset, noise_snr_db",
+    )
+    mixed.add_argument(
+        "--with_noise",
+        action="store_true",
+        help="for a separator: with the noise of the list",
     )
     mixed.add_argument(
         "--data_folder",
@@ -49,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         nargs="+",
         metavar="NAME",
-        help="default: pesq, si_sdr, estoi, dnsmos_ovrl, as far as installed",
+        help="default: pesq, si_sdr, estoi, dnsmos_ovrl, as far as installed; "
+        "of a separator si_sdr and pesq, in its band",
     )
     parser.add_argument(
         "--workers",
@@ -64,17 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate; 2 if a file was bad or without counterpart."""
     check_json_target(args.json)
-    from speechbrain_dsn.inference.evaluation import evaluate_pairs
     from speechbrain_dsn.pretrained import load_model
 
-    pairs, unpaired = _pairs(args)
     model = load_model(args.model)
-    metrics = args.metrics or _installed()
-    for line in unpaired:
-        complain(line)
-    evaluation = evaluate_pairs(
-        model, pairs, metrics, args.budget, args.workers
-    )
+    kind = _separated if model.config.kind == "separation" else _enhanced
+    evaluation, unpaired = kind(args, model)
     bad = [file for file in evaluation.files if file.error]
     for file in bad:
         complain(f"{file.name}: {file.error}")
@@ -83,28 +92,84 @@ def run(args: argparse.Namespace) -> int:
     return 2 if bad or unpaired else 0
 
 
+def _enhanced(
+    args: argparse.Namespace, model: Any
+) -> tuple[Evaluation, list[str]]:
+    from speechbrain_dsn.inference.evaluation import (
+        DEFAULT_METRICS,
+        evaluate_pairs,
+    )
+
+    pairs, unpaired = _pairs(args)
+    metrics = args.metrics or _installed(DEFAULT_METRICS)
+    for line in unpaired:
+        complain(line)
+    return (
+        evaluate_pairs(model, pairs, metrics, args.budget, args.workers),
+        unpaired,
+    )
+
+
+def _separated(
+    args: argparse.Namespace, model: Any
+) -> tuple[Evaluation, list[str]]:
+    from speechbrain_dsn.inference.separation_evaluation import (
+        default_metrics,
+        evaluate_mixtures,
+    )
+
+    mixtures, unpaired = _mixtures(args)
+    usual = default_metrics(model.config.sample_rate)
+    metrics = args.metrics or _installed(usual)
+    for line in unpaired:
+        complain(line)
+    return (
+        evaluate_mixtures(model, mixtures, metrics, args.budget, args.workers),
+        unpaired,
+    )
+
+
 def _pairs(args: argparse.Namespace) -> tuple[list[Pair], list[str]]:
     from speechbrain_dsn.inference.evaluation import folder_pairs, list_pairs
 
     folders = (args.clean, args.noisy)
     mixed = (args.list, args.data_folder)
-    if all(folders) and not any(mixed):
+    other = args.mixtures or args.sources or args.with_noise
+    if all(folders) and not any(mixed) and not other:
         return folder_pairs(*folders)
-    if all(mixed) and not any(folders):
+    if all(mixed) and not any(folders) and not other:
         return list_pairs(*mixed), []
     raise InputError(
-        "expected either --clean DIR and --noisy DIR, or --list CSV and "
-        "--data_folder DIR"
+        f"model {args.model} is for enhancement: expected either --clean DIR "
+        "and --noisy DIR, or --list CSV and --data_folder DIR"
     )
 
 
-def _installed() -> list[str]:
+def _mixtures(args: argparse.Namespace) -> tuple[list[Mixture], list[str]]:
+    from speechbrain_dsn.inference.mixtures import (
+        folder_mixtures,
+        list_mixtures,
+    )
+
+    folders = (args.mixtures, args.sources)
+    mixed = (args.list, args.data_folder)
+    other = args.clean or args.noisy
+    if all(folders) and not any(mixed) and not other and not args.with_noise:
+        return folder_mixtures(*folders)
+    if all(mixed) and not any(folders) and not other:
+        return list_mixtures(*mixed, args.with_noise), []
+    raise InputError(
+        f"model {args.model} is for separation: expected either --mixtures "
+        "DIR and --sources DIR DIR, or --list CSV and --data_folder DIR"
+    )
+
+
+def _installed(names: Sequence[str]) -> list[str]:
     """The usual metrics, without those whose package is missing."""
-    from speechbrain_dsn.inference.evaluation import DEFAULT_METRICS
     from speechbrain_dsn.metrics import require_metrics
 
     found = []
-    for name in DEFAULT_METRICS:
+    for name in names:
         try:
             require_metrics([name])
         except InputError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from speechbrain_dsn.cli.report import add_model_argument
+from speechbrain_dsn.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,13 @@ def run(args: argparse.Namespace) -> int:
     require_onnx()
     from speechbrain_dsn.export.onnx import export_onnx
 
-    path = export_onnx(load_model(args.model), args.out, args.batch)
+    model = load_model(args.model)
+    if model.config.kind == "separation":
+        raise InputError(
+            f"model {args.model} is for separation: ONNX files are streams "
+            "of enhancement, a separator hears the whole mixture"
+        )
+    path = export_onnx(model, args.out, args.batch)
     session = OnnxSession.from_file(path)
     info = session.info
     ends = (info.cost.levels[0], 1.0)

@@ -23,6 +23,7 @@ PROGRAM = "speechbrain-dsn"
 # Command, which is also its module in speechbrain_dsn.cli, and its help line.
 COMMANDS = {
     "enhance": "clean noisy files, folders or globs",
+    "separate": "split mixtures into a file per speaker",
     "evaluate": "score a model on pairs of clean and noisy files",
     "compare": "results of several models side by side",
     "profile": "MACs per layer, parameters and real-time factor of a model",

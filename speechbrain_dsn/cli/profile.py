@@ -65,11 +65,13 @@ def _as_text(values: dict[str, Any]) -> str:
         for name, costs in rows.items()
     ]
     lines.append(["RTF", *(f"{rtf:.4f}" for rtf in values["rtf"].values())])
+    delay = values["latency_ms"]
+    latency = "offline" if delay is None else f"latency {delay:g} ms"
     kind = "dynamic" if values["dynamic"] else "static"
     return (
         f"{values['model']}: {kind}, {values['parameters']:,} parameters, "
         f"{values['sample_rate']} Hz, {values['frame_rate']:g} frames/s, "
-        f"latency {values['latency_ms']:g} ms\n"
+        f"{latency}\n"
         "M MAC/s and real-time factor (offline, one thread) by activation\n"
         + table(["layer", *total], lines)
     )

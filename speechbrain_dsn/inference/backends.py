@@ -57,6 +57,7 @@ def open_session(
             )
         return OnnxSession.from_file(source, threads)
     model = load_model(source)
+    model.expect("enhancement")  # what hears whole signals does not stream
     if backend == "torch":
         return TorchSession(model)
     if backend == "auto" and not onnx_available():

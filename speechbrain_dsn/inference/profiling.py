@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechbrain_dsn.cost import gates_at
 from speechbrain_dsn.inference.blocks import AlignedStream
@@ -65,9 +66,9 @@ def profile_model(
         "parameters": sum(p.numel() for p in enhancer.parameters()),
         "sample_rate": config.sample_rate,
         "frame_rate": report.frame_rate,
-        "latency_ms": 1000
-        * (enhancer.delay + enhancer.hop)
-        / config.sample_rate,
+        "latency_ms": None
+        if config.kind == "separation"
+        else 1000 * (enhancer.delay + enhancer.hop) / config.sample_rate,
         "macs_per_second": {
             name: report.macs_per_second(value) for name, value in names.items()
         },
@@ -81,7 +82,7 @@ def profile_model(
         },
         "rtf": dict(zip(names, factors, strict=True)),
         "rtf_conditions": {
-            "mode": "offline, PyTorch, blocks of the skipping path",
+            "mode": "offline, PyTorch, the skipping path",
             "threads": 1,
             "seconds": SECONDS,
             "rounds": ROUNDS,
@@ -128,11 +129,13 @@ def real_time_factors(
     """
     enhancer = model.enhancer
     generator = torch.Generator().manual_seed(0)
-    samples = round(SECONDS * enhancer.sample_rate) // enhancer.hop
-    wav = torch.randn(1, samples * enhancer.hop, generator=generator) / 20
-    cost = enhancer.report().cost
+    length = round(SECONDS * enhancer.sample_rate) // enhancer.hop
+    wav = torch.randn(1, length * enhancer.hop, generator=generator) / 20
+    cost, run, frames = enhancer.report().cost, _stream, length
+    if model.config.kind == "separation":
+        run, frames = _separate, enhancer.frames(wav.size(1))
     gates = [
-        gates_at(cost, fixed_gates(samples, activation, cost.levels))
+        gates_at(cost, fixed_gates(frames, activation, cost.levels))
         for activation in activations
     ]
     times: list[list[float]] = [[] for _ in gates]
@@ -140,13 +143,23 @@ def real_time_factors(
         for turn in range(ROUNDS + 1):
             for place, gate in enumerate(gates):
                 decide = {"gate": gate} if model.config.dynamic else {}
-                stream = AlignedStream(enhancer, 1, decide)
+                work = run(enhancer, decide)
                 begin = time.perf_counter()
-                stream.push(wav)
+                work(wav)
                 if turn:  # the first one warms up
                     times[place].append(time.perf_counter() - begin)
     seconds = wav.size(1) / enhancer.sample_rate
     return [statistics.median(each) / seconds for each in times]
+
+
+def _stream(enhancer: nn.Module, decide: dict) -> Callable[[Tensor], Tensor]:
+    """Blocks of the skipping path, from the start of a stream."""
+    return AlignedStream(enhancer, 1, decide).push
+
+
+def _separate(separator: nn.Module, decide: dict) -> Callable[[Tensor], Any]:
+    """A whole mixture, each chunk at its width."""
+    return torch.inference_mode()(partial(separator, **decide))
 
 
 def fixed_gates(

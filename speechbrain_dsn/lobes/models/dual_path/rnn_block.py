@@ -44,6 +44,7 @@ class SlimmableRNNBlock(SelfDeciding, SlimmableRNN):
 
     Example
     -------
+    >>> import torch
     >>> block = SlimmableRNNBlock(64, 100, 1, bidirectional=True).eval()
     >>> block(torch.randn(10, 100, 64)).shape
     torch.Size([10, 100, 200])
