@@ -24,8 +24,10 @@ from speechbrain_dsn.cost import (
     gates_at,
 )
 from speechbrain_dsn.dataio.mixing import Batch
+from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import decided, random_gate
 from speechbrain_dsn.losses import (
+    CheapestLevel,
     gate_price,
     metric_target,
 )
@@ -47,7 +49,8 @@ class DynamicBrain(sb.Brain):
     ``gate_target`` (a ratio, or ``metric``), ``metric_scale``,
     ``gate_noise``. With a ``teacher_net``, an enhancer, also
     ``teacher_weight``: the share of the signal loss that it sets the target
-    of.
+    of. ``level_weights``, if there are any, weigh the levels of a choice in
+    joint stages.
     """
 
     def init_optimizers(self) -> None:
@@ -69,6 +72,11 @@ class DynamicBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.part = self.hparams.plan.stage(epoch)
             self.gates = self.part.gates
+            adds = hasattr(self.enhancer.lobe, "joining")
+            if self.gates == "layerwise" and not adds:
+                raise InputError(
+                    "layerwise: expected a lobe whose levels add to each other"
+                )
             self.sums: dict[str, float] = {}
         elif stage == sb.Stage.VALID:
             self.validation = Validation(self.cost)
@@ -87,6 +95,9 @@ class DynamicBrain(sb.Brain):
     def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
         """Sets the learning rates of this step."""
         rate = self._plan(self.hparams.plan.rate, self.hparams.first_epoch)
+        done = self._plan(self.hparams.plan.progress)
+        levels = len(self.cost.levels)
+        self.level = min(int(done * levels), levels - 1)  # if layerwise
         for name, optimizer in self.optimizers_dict.items():
             peak = getattr(
                 self.hparams, "policy_lr" if name == "policy" else "lr"
@@ -95,6 +106,15 @@ class DynamicBrain(sb.Brain):
                 peak = 0.0
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
+
+    def optimizers_step(self) -> None:
+        """In layerwise stages only what the level adds makes a step."""
+        if self.part.gates == "layerwise":
+            joining = set(map(id, self.enhancer.lobe.joining(self.level)))
+            for parameter in self.modules.parameters():
+                if id(parameter) not in joining:
+                    parameter.grad = None
+        super().optimizers_step()
 
     def _plan(self, function: Callable[..., float], *more: int) -> float:
         world = int(os.environ.get("WORLD_SIZE", 1))
@@ -106,10 +126,20 @@ class DynamicBrain(sb.Brain):
     ) -> tuple[Tensor, Decision | None]:
         """Enhances a batch, with the gates of the current stage."""
         noisy = batch.noisy.to(self.device)
-        decide: dict[str, Any] = {}
-        if self.enhancer.dynamic and stage == sb.Stage.TRAIN:
-            decide = self._gates(noisy, batch)
-        return self.modules.enhancer(noisy, **decide)
+        if not self.enhancer.dynamic or stage != sb.Stage.TRAIN:
+            return self.modules.enhancer(noisy)
+        if self.gates == "joint":
+            return self._at_every_level(noisy)
+        return self.modules.enhancer(noisy, **self._gates(noisy, batch))
+
+    def _at_every_level(self, noisy: Tensor) -> tuple[Tensor, Decision | None]:
+        """All clips at the cheapest level, then at the next one, in a batch
+        of ``J B``."""
+        levels = torch.tensor(self.cost.levels).repeat_interleave(len(noisy))
+        frames = self.enhancer.frames(noisy.size(1))
+        gate = gates_at(self.cost, levels.unsqueeze(1).expand(-1, frames))
+        noisy = noisy.repeat(len(self.cost.levels), 1)
+        return self.modules.enhancer(noisy, gate=gate.to(self.device))
 
     def _gates(self, noisy: Tensor, batch: Batch) -> dict[str, Any]:
         """What the enhancer is told about its gates while training."""
@@ -126,6 +156,8 @@ class DynamicBrain(sb.Brain):
         cost = self.cost
         if self.gates == "open":
             gate = torch.ones(shape)
+        elif self.gates == "layerwise":
+            gate = torch.full(shape, cost.levels[self.level])
         else:
             generator = torch.Generator().manual_seed(
                 self.hparams.seed + 1_000_003 * self.optimizer_step
@@ -141,7 +173,7 @@ class DynamicBrain(sb.Brain):
     ) -> Tensor:
         """Signal loss, plus the price of the gates that the policy opened."""
         estimate, decision = predictions
-        clean = batch.clean.to(self.device)
+        clean = _repeated(batch.clean.to(self.device), estimate)
         terms = self._signal_losses(estimate, clean)
         if stage != sb.Stage.TRAIN:
             self.validation.add(self.enhancer, batch, estimate, decision)
@@ -163,10 +195,20 @@ class DynamicBrain(sb.Brain):
     ) -> dict[str, Tensor]:
         """Value of each term that has joined by now."""
         return {
-            name: term.loss(estimate, target).mean()
+            name: self._mean(term.loss(estimate, target))
             for name, term in self.hparams.signal_losses.items()
             if term.joins(self.epoch)
         }
+
+    def _mean(self, losses: Tensor) -> Tensor:
+        """Over items; in a joint stage each level has its weight."""
+        weights = getattr(self.hparams, "level_weights", None)
+        if weights is None or not self.modules.training:
+            return losses.mean()
+        if self.gates != "joint":
+            return losses.mean()
+        weights = losses.new_tensor(weights)
+        return losses.view(len(weights), -1).mean(1) @ weights / weights.sum()
 
     def _sum(self, terms: dict[str, Tensor]) -> Tensor:
         """Weighted."""
@@ -178,6 +220,7 @@ class DynamicBrain(sb.Brain):
         clean signal: what it could not clean, its student need not."""
         with torch.no_grad():
             wanted, _ = self.hparams.teacher_net(batch.noisy.to(self.device))
+            wanted = _repeated(wanted, estimate)
         taught = self._sum(self._signal_losses(estimate, wanted))
         self._note("taught", taught)
         share = self.hparams.teacher_weight
@@ -197,7 +240,9 @@ class DynamicBrain(sb.Brain):
         """What the policy pays, and what its use is."""
         kind, cost = self.hparams.gate_loss, self.cost
         target = self._target(batch)
-        if callable(kind):
+        if getattr(kind, "compares_levels", False):
+            price = kind(decision, cost, target, self._errors(kind, batch))
+        elif callable(kind):
             price = kind(decision, cost, target)
         else:
             price = gate_price(decision, target, kind)
@@ -208,6 +253,13 @@ class DynamicBrain(sb.Brain):
         self._note("hard_usage", activation(hard, cost).mean())
         self._note("gate", loss)
         return loss
+
+    @torch.no_grad()
+    def _errors(self, kind: CheapestLevel, batch: Batch) -> Tensor:
+        """How far off each level is around each frame ``[B, T, J]``."""
+        clean = batch.clean.to(self.device)
+        estimate, _ = self._at_every_level(batch.noisy.to(self.device))
+        return kind.errors(estimate.unflatten(0, (-1, len(clean))), clean)
 
     def _note(self, name: str, value: Tensor) -> None:
         """Adds to the epoch's mean of a statistic."""
@@ -239,3 +291,8 @@ class DynamicBrain(sb.Brain):
                 num_to_keep=self.hparams.checkpoints_to_keep,
                 keep_recent=True,
             )
+
+
+def _repeated(x: Tensor, like: Tensor) -> Tensor:
+    """Clips ``[B, samples]`` once for each level that an estimate has."""
+    return x.repeat(len(like) // len(x), 1)
