@@ -18,13 +18,16 @@ FRAGMENTS = {
     "mgt_dsn_mask",
     "conv_fsenet",
     "dyncp",
+    "dynamic_nsnet2",
+    "nsnet2",
     "complexity_loss",
     "safe_checkpointer",
     "sepformer_intra",
     "dprnn_intra",
     "separation_loss",
 }
-DECIDE = ("mgt_dsn", "dyncp")
+DECIDE = ("mgt_dsn", "dyncp", "dynamic_nsnet2")
+ENHANCERS = ("ftfnet", "conv_fsenet", "nsnet2", *DECIDE)
 
 
 def text(name):
@@ -63,7 +66,7 @@ def test_header_says_where_it_goes_and_what_it_replaces(name):
     assert max(map(len, text(name).splitlines())) <= 80
 
 
-@pytest.mark.parametrize("name", ["ftfnet", "mgt_dsn", "conv_fsenet", "dyncp"])
+@pytest.mark.parametrize("name", ENHANCERS)
 def test_defaults_of_the_fragment_are_those_of_the_lobe(name):
     lobe = load_hyperpyyaml(text(name))["lobe"]
     usual = type(lobe)()
@@ -75,7 +78,7 @@ def test_defaults_of_the_fragment_are_those_of_the_lobe(name):
     assert lobe.report() == usual.report()
 
 
-@pytest.mark.parametrize("name", ["ftfnet", "mgt_dsn", "conv_fsenet", "dyncp"])
+@pytest.mark.parametrize("name", ENHANCERS)
 def test_enhancers_run_and_learn(tmp_path, name):
     host = (
         f"models: !include:{hparams_folder()}/{name}.yaml\n"

@@ -24,8 +24,15 @@ from speechbrain_dsn.training.enhancement import run_enhancement
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 FOLDERS = RECIPES / "Folders/enhance"
 VOICEBANK = RECIPES / "Voicebank/enhance/dynamic"
-STATIC = ("ftfnet", "demucs", "conv_fsenet")
-NAMES = (*STATIC, "dsn", "mgt_dsn", "slim_demucs", "dyncp")
+STATIC = ("ftfnet", "demucs", "conv_fsenet", "nsnet2", "dgru_nsnet2")
+NAMES = (
+    *STATIC,
+    "dsn",
+    "mgt_dsn",
+    "slim_demucs",
+    "dyncp",
+    "dynamic_nsnet2",
+)
 YAMLS = [
     folder / f"hparams/{name}.yaml"
     for folder in (FOLDERS, VOICEBANK)
@@ -268,6 +275,23 @@ def test_gates_of_channels(folder, tmp_path):
     assert opened["activation"] == pytest.approx(1)
     assert 0.1 < quarter["activation"] < 0.4
     assert closed["macs_per_second"] < 0.6 * opened["macs_per_second"]
+
+
+def test_exits_one_by_one_together_and_by_a_router(folder, tmp_path):
+    """Every stage of the plan; and a folder per exit."""
+    out, path = tmp_path / "out", FOLDERS / "hparams/dynamic_nsnet2.yaml"
+    stages = {"layerwise": 1, "joint": 1, "random": 1, "alone": 1, "policy": 1}
+    small = {"exits": [1, 2, 5], "split": "parallel", "scored_clips": 4}
+    small |= {"test_budgets": [0.0, 1.0], "strengths": [1.0]}
+    run(path, folder, out, plan=stages, level_weights=[1, 2, 3], **small)
+    kinds = ["layerwise", "joint", "random", "policy", "policy"]
+    assert [kind for _, kind in gates(out)] == kinds
+    _, near, far = results(out)
+    assert far["activation"] == 1
+    assert near["macs_per_second"] < 0.1 * far["macs_per_second"]
+    for exit in (1, 2, 5):
+        cut = load_model(out / f"model-{exit}")
+        assert cut.config.lobe_arguments["exits"] == [exit]
 
 
 class Killed(Exception):

@@ -4,6 +4,7 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
+from speechbrain_dsn.losses.cheapest import CheapestLevel, cheapest_within
 from speechbrain_dsn.losses.complexity import (
     budget_hinge,
     budget_pull,
@@ -27,6 +28,7 @@ from speechbrain_dsn.losses.waveform import negative_si_sdr, relative_error
 from speechbrain_dsn.losses.wrapper import ComplexityRegularized, gate_price
 
 __all__ = [
+    "CheapestLevel",
     "ComplexityRegularized",
     "MultiResolutionCompressedLoss",
     "PerceptualDisturbance",
@@ -36,6 +38,7 @@ __all__ = [
     "Term",
     "budget_hinge",
     "budget_pull",
+    "cheapest_within",
     "gate_price",
     "load_balance",
     "metric_target",

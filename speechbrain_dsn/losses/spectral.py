@@ -87,18 +87,38 @@ class MultiResolutionCompressedLoss(nn.Module):
         estimate, target = estimate * scale, target * scale
         total = estimate.new_zeros(len(estimate))
         for weight, stft in zip(self.weights, self.transforms, strict=True):
-            distance = self._distance(stft(estimate), stft(target))
+            distance = self._distance(stft(estimate), stft(target)).sum(1)
             frames = (samples + stft.overlap) / stft.hop
             total = total + weight * distance / (frames * stft.bins)
         return total
 
+    def by_frame(self, estimate: Tensor, target: Tensor) -> Tensor:
+        """The loss of each frame, at the first STFT size.
+
+        Arguments
+        ---------
+        estimate : Tensor
+            ``[B, samples]``.
+        target : Tensor
+            ``[B, samples]``.
+
+        Returns
+        -------
+        Tensor
+            ``[B, T]``, without the weight of the size.
+        """
+        stft = self.transforms[0]
+        scale = (target.square().mean(1) + 1e-8).rsqrt().unsqueeze(1)
+        pair = (stft(estimate * scale), stft(target * scale))
+        return self._distance(*pair) / stft.bins
+
     def _distance(self, estimate: Tensor, target: Tensor) -> Tensor:
-        """Summed over frames and bins, ``[B]``."""
+        """Summed over bins, ``[B, T]``."""
         (e_magnitude, e), (t_magnitude, t) = map(
             self._compress, (estimate, target)
         )
-        magnitude = (e_magnitude - t_magnitude).square().sum((1, 2))
-        spectrum = (e - t).square().sum((1, 2, 3))
+        magnitude = (e_magnitude - t_magnitude).square().sum(2)
+        spectrum = (e - t).square().sum((2, 3))
         return (1 - self.mix) * magnitude + self.mix * spectrum
 
     def _compress(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,8 +24,10 @@ from speechbrain_dsn.cost import (
     gates_at,
 )
 from speechbrain_dsn.dataio.mixing import Batch
+from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import decided, random_gate
 from speechbrain_dsn.losses import (
+    CheapestLevel,
     gate_price,
     metric_target,
 )
@@ -48,7 +50,8 @@ class DynamicBrain(sb.Brain):
     ``gate_noise``. With a ``teacher_net``, a callable that gives what
     an enhancer gives, also ``teacher_weight``: the share of the signal loss
     that it sets the target of. `widest` is the teacher of in-place
-    distillation.
+    distillation. ``level_weights``, if there are any, weigh the levels of a
+    choice in joint stages.
     """
 
     network = "enhancer"
@@ -72,6 +75,11 @@ class DynamicBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.part = self.hparams.plan.stage(epoch)
             self.gates = self.part.gates
+            adds = hasattr(self.enhancer.lobe, "joining")
+            if self.gates == "layerwise" and not adds:
+                raise InputError(
+                    "layerwise: expected a lobe whose levels add to each other"
+                )
             self.sums: dict[str, float] = {}
         elif stage == sb.Stage.VALID:
             self.validation = self.make_validation()
@@ -94,6 +102,9 @@ class DynamicBrain(sb.Brain):
     def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
         """Sets the learning rates of this step."""
         rate = self._plan(self.hparams.plan.rate, self.hparams.first_epoch)
+        done = self._plan(self.hparams.plan.progress)
+        levels = len(self.cost.levels)
+        self.level = min(int(done * levels), levels - 1)  # if layerwise
         for name, optimizer in self.optimizers_dict.items():
             peak = getattr(
                 self.hparams, "policy_lr" if name == "policy" else "lr"
@@ -102,6 +113,15 @@ class DynamicBrain(sb.Brain):
                 peak = 0.0
             for group in optimizer.param_groups:
                 group["lr"] = peak * rate
+
+    def optimizers_step(self) -> None:
+        """In layerwise stages only what the level adds makes a step."""
+        if self.part.gates == "layerwise":
+            joining = set(map(id, self.enhancer.lobe.joining(self.level)))
+            for parameter in self.modules.parameters():
+                if id(parameter) not in joining:
+                    parameter.grad = None
+        super().optimizers_step()
 
     def _plan(self, function: Callable[..., float], *more: int) -> float:
         world = int(os.environ.get("WORLD_SIZE", 1))
@@ -113,10 +133,21 @@ class DynamicBrain(sb.Brain):
     ) -> tuple[Tensor, Decision | None]:
         """Enhances a batch, with the gates of the current stage."""
         noisy = batch.noisy.to(self.device)
-        decide: dict[str, Any] = {}
-        if self.enhancer.dynamic and stage == sb.Stage.TRAIN:
-            decide = self._gates(noisy, batch)
-        return self.modules[self.network](noisy, **decide)
+        net = self.modules[self.network]
+        if not self.enhancer.dynamic or stage != sb.Stage.TRAIN:
+            return net(noisy)
+        if self.gates == "joint":
+            return self._at_every_level(noisy)
+        return net(noisy, **self._gates(noisy, batch))
+
+    def _at_every_level(self, noisy: Tensor) -> tuple[Tensor, Decision | None]:
+        """All clips at the cheapest level, then at the next one, in a batch
+        of ``J B``."""
+        levels = torch.tensor(self.cost.levels).repeat_interleave(len(noisy))
+        frames = self.enhancer.frames(noisy.size(1))
+        gate = gates_at(self.cost, levels.unsqueeze(1).expand(-1, frames))
+        noisy = noisy.repeat(len(self.cost.levels), 1)
+        return self.modules[self.network](noisy, gate=gate.to(self.device))
 
     def _gates(self, noisy: Tensor, batch: Batch) -> dict[str, Any]:
         """What the enhancer is told about its gates while training."""
@@ -130,7 +161,9 @@ class DynamicBrain(sb.Brain):
                 decide["share"] = self._target(batch)
             return decide
         if self.gates == "open":
-            return self._open(noisy)
+            return self._at(noisy, 1.0)
+        if self.gates == "layerwise":
+            return self._at(noisy, self.cost.levels[self.level])
         generator = torch.Generator().manual_seed(
             self.hparams.seed + 1_000_003 * self.optimizer_step
         )
@@ -138,9 +171,11 @@ class DynamicBrain(sb.Brain):
         gate = random_gate(*shape, generator, levels=self.cost.levels)
         return {"gate": gates_at(self.cost, gate).to(self.device)}
 
-    def _open(self, noisy: Tensor) -> dict[str, Any]:
-        gate = torch.ones(len(noisy), self.enhancer.frames(noisy.size(1)))
-        return {"gate": gates_at(self.cost, gate).to(self.device)}
+    def _at(self, noisy: Tensor, level: float) -> dict[str, Any]:
+        """All frames alike."""
+        shape = len(noisy), self.enhancer.frames(noisy.size(1))
+        gate = gates_at(self.cost, torch.full(shape, level))
+        return {"gate": gate.to(self.device)}
 
     def widest(self, noisy: Tensor) -> tuple[Tensor, Decision | None]:
         """The net itself with all gates open: a teacher of its narrower
@@ -156,7 +191,7 @@ class DynamicBrain(sb.Brain):
         tuple
             Estimate ``[B, samples]``, and the decision.
         """
-        return self.enhancer(noisy, **self._open(noisy))
+        return self.enhancer(noisy, **self._at(noisy, 1.0))
 
     def compute_objectives(
         self,
@@ -166,7 +201,7 @@ class DynamicBrain(sb.Brain):
     ) -> Tensor:
         """Signal loss, plus the price of the gates that the policy opened."""
         estimate, decision = predictions
-        clean = batch.clean.to(self.device)
+        clean = _repeated(batch.clean.to(self.device), estimate)
         terms = self._signal_losses(estimate, clean)
         if stage != sb.Stage.TRAIN:
             self.validation.add(self.enhancer, batch, estimate, decision)
@@ -188,10 +223,20 @@ class DynamicBrain(sb.Brain):
     ) -> dict[str, Tensor]:
         """Value of each term that has joined by now."""
         return {
-            name: term.loss(estimate, target).mean()
+            name: self._mean(term.loss(estimate, target))
             for name, term in self.hparams.signal_losses.items()
             if term.joins(self.epoch)
         }
+
+    def _mean(self, losses: Tensor) -> Tensor:
+        """Over items; in a joint stage each level has its weight."""
+        weights = getattr(self.hparams, "level_weights", None)
+        if weights is None or not self.modules.training:
+            return losses.mean()
+        if self.gates != "joint":
+            return losses.mean()
+        weights = losses.new_tensor(weights)
+        return losses.view(len(weights), -1).mean(1) @ weights / weights.sum()
 
     def _sum(self, terms: dict[str, Tensor]) -> Tensor:
         """Weighted."""
@@ -203,6 +248,7 @@ class DynamicBrain(sb.Brain):
         clean signal: what it could not clean, its student need not."""
         with torch.no_grad():
             wanted, _ = self.hparams.teacher_net(batch.noisy.to(self.device))
+            wanted = _repeated(wanted, estimate)
         taught = self._sum(self._signal_losses(estimate, wanted))
         self._note("taught", taught)
         share = self.hparams.teacher_weight
@@ -223,6 +269,9 @@ class DynamicBrain(sb.Brain):
     ) -> Tensor:
         """Of the gates that the policy opened, by the kind that was chosen."""
         kind, target = self.hparams.gate_loss, self._target(batch)
+        if getattr(kind, "compares_levels", False):
+            errors = self._errors(kind, batch)
+            return kind(decision, self.cost, target, errors)
         if callable(kind):
             return kind(decision, self.cost, target)
         return gate_price(decision, target, kind)
@@ -239,6 +288,13 @@ class DynamicBrain(sb.Brain):
         self._note("hard_usage", activation(hard, cost).mean())
         self._note("gate", loss)
         return loss
+
+    @torch.no_grad()
+    def _errors(self, kind: CheapestLevel, batch: Batch) -> Tensor:
+        """How far off each level is around each frame ``[B, T, J]``."""
+        clean = batch.clean.to(self.device)
+        estimate, _ = self._at_every_level(batch.noisy.to(self.device))
+        return kind.errors(estimate.unflatten(0, (-1, len(clean))), clean)
 
     def _note(self, name: str, value: Tensor) -> None:
         """Adds to the epoch's mean of a statistic."""
@@ -270,3 +326,8 @@ class DynamicBrain(sb.Brain):
                 num_to_keep=self.hparams.checkpoints_to_keep,
                 keep_recent=True,
             )
+
+
+def _repeated(x: Tensor, like: Tensor) -> Tensor:
+    """Clips ``[B, samples]`` once for each level that an estimate has."""
+    return x.repeat(len(like) // len(x), 1)

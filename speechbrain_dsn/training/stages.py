@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+GATES = ("open", "layerwise", "joint", "random", "policy")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -21,8 +23,11 @@ class Stage:
     Arguments
     ---------
     gates : str
-        ``open``: all open, as the static net; ``random``: drawn without
-        looking; ``policy``: the policy decides.
+        ``open``: all open, as the static net; ``layerwise``: a choice's
+        levels one after the other, the cheapest first, each with what it adds
+        to those before, which stay as they are; ``joint``: every clip at each
+        of the levels; ``random``: drawn without looking; ``policy``: the
+        policy decides.
     epochs : int
         Length.
     alone : bool
@@ -35,9 +40,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Refuses what no brain could run."""
-        if self.gates not in ("open", "random", "policy"):
+        if self.gates not in GATES:
             raise ValueError(
-                f"gates are open, random or policy, got {self.gates!r}"
+                f"gates are one of {', '.join(GATES)}, got {self.gates!r}"
             )
         if self.epochs < 0:
             raise ValueError(f"epochs must be >= 0, got {self.epochs}")
@@ -66,6 +71,10 @@ class StagePlan:
         Steps over which the rate rises.
     final : float
         Last rate as a share of the highest.
+    layerwise : int
+        Epochs with one level after the other, between open and joint.
+    joint : int
+        Epochs with all levels of a choice at once, before random gates.
 
     Example
     -------
@@ -85,9 +94,13 @@ class StagePlan:
         decay_epochs: int = 1,
         warmup_steps: int = 0,
         final: float = 0.01,
+        layerwise: int = 0,
+        joint: int = 0,
     ) -> None:
         self.stages = [
             Stage("open", open),
+            Stage("layerwise", layerwise),
+            Stage("joint", joint),
             Stage("random", random),
             Stage("policy", alone, alone=True),
             Stage("policy", policy),

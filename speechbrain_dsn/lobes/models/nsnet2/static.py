@@ -179,6 +179,26 @@ class NsNet2(nn.Module):
         level = torch.full((batch, frames), self.exits.index(exit))
         return F.one_hot(level, len(self.exits)).float()
 
+    def joining(self, level: int) -> list[nn.Parameter]:
+        """What a frame of a level runs beyond those of the levels below.
+
+        Arguments
+        ---------
+        level : int
+            Index of the exit.
+
+        Returns
+        -------
+        list of Parameter
+            Of stages, the exit's branch and its mask.
+        """
+        exit, done = self.exits[level], (0, *self.depths)[level]
+        own = list(self.stages[done : self.depths[level]])
+        own.append(self.heads[f"{exit}"])
+        if f"{exit}" in self.branches:
+            own.append(self.branches[f"{exit}"])
+        return [p for module in own for p in module.parameters()]
+
     def forward(self, magnitude: Tensor, gate: Tensor | None = None) -> Tensor:
         """Computes everything and masks, for training.
 
