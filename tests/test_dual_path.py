@@ -255,6 +255,16 @@ def test_what_a_block_cannot_be(options, message):
         transformer(**options)
 
 
+@pytest.mark.parametrize("make", [transformer, rnn])
+def test_one_width_needs_no_gate(make):
+    block = make(utilizations=(0.5,))
+    x = torch.randn(3, STEPS, CHANNELS)
+    assert block.decides == "fixed" and not find_tapes(block)
+    assert torch.equal(block(x), block.eval()(x))
+    macs = make().macs(STEPS)
+    assert block.macs(STEPS).open == macs.of_level(2)
+
+
 def test_what_a_recurrent_block_cannot_be():
     with pytest.raises(ValueError, match="expected one of LSTM, GRU"):
         rnn(rnn_type="LiGRU")

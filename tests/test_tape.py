@@ -11,10 +11,11 @@ from speechbrain.nnet.losses import mse_loss
 from speechbrain.utils.metric_stats import MetricStats
 from torch import nn
 
-from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.cost import Decision, MacCount
 from speechbrain_dsn.gating import Tape, find_tapes
 from speechbrain_dsn.losses import (
     ComplexityRegularized,
+    RoutingPrice,
     budget_hinge,
     budget_pull,
     gate_price,
@@ -215,3 +216,77 @@ def test_price_is_checked():
         gate_price(decision(1), torch.ones(1), "push")
     with pytest.raises(ValueError, match="holds no logits"):
         gate_price(decision(1), torch.ones(1), "rank")
+
+
+# -- blocks whose chunks choose among widths ----------------------------------
+
+WIDTHS = MacCount(0, (10, 40), one_hot=True)
+
+
+class Choosing(nn.Module):
+    """A block that takes the widest for a given share of its chunks."""
+
+    def __init__(self, share, cost=WIDTHS):
+        super().__init__()
+        self.share, self.cost = nn.Parameter(torch.tensor(share)), cost
+        self.tape = Tape()
+
+    def forward(self, x):
+        wide = self.share.expand(len(x), 1)
+        values = torch.stack([1 - wide, wide], -1)
+        self.tape.note(Decision(values, 1.0, None, values, self.cost))
+        return x
+
+
+def paid(blocks, batch=2, chunks=3, lengths=None, **options):
+    """What a loss of 0 becomes."""
+    cost = ComplexityRegularized(
+        lambda a, b, *_: (a - b).sum(1) * 0, blocks, 1.0, **options
+    )
+    for block in blocks:
+        block(torch.zeros(batch * chunks, 5))
+    signal = torch.zeros(batch, 7)
+    return cost(signal, signal, *([] if lengths is None else [lengths]))
+
+
+@pytest.mark.parametrize("price,want", [("pull", 0.4375**2), ("hinge", 0.4375)])
+def test_widths_are_paid_by_their_macs(price, want):
+    """Half at 1/4 and half at 1, in one layer; all at 1/4 in the other."""
+    blocks = nn.ModuleList([Choosing(0.5), Choosing(0.0)])
+    got = paid(blocks, target=0.0, price=price)
+    # (5/8 + 1/4) / 2 = 0.4375
+    assert got.tolist() == [pytest.approx(want)] * 2
+    got.sum().backward()
+    assert all(block.share.grad > 0 for block in blocks)
+
+
+def test_layers_of_other_costs_count_by_them():
+    dear = MacCount(0, (100, 400), one_hot=True)
+    blocks = nn.ModuleList([Choosing(1.0, dear), Choosing(0.0)])
+    got = paid(blocks, target=0.0, price="hinge")
+    assert got[0].item() == pytest.approx((400 + 10) / 440)
+
+
+def test_routing_price_balances_each_layer():
+    blocks = nn.ModuleList([Choosing(1.0), Choosing(0.0)])
+    got = paid(blocks, target=1.0, price=RoutingPrice(0.0, 1.0))
+    assert got.tolist() == [pytest.approx(1.0, abs=1e-4)] * 2
+
+
+def test_chunks_beyond_the_length_are_not_paid():
+    class Late(Choosing):
+        def forward(self, x):
+            values = torch.tensor([[1.0, 0], [1.0, 0], [0, 1.0], [0, 1.0]])
+            self.tape.note(Decision(values.unsqueeze(1), 1.0, cost=self.cost))
+            return x
+
+    lengths = torch.tensor([0.5])
+    for lens, want in ((None, 0.625), (lengths, 0.25)):
+        blocks = nn.ModuleList([Late(0.0)])
+        got = paid(blocks, 1, 4, lens, target=0.0, price="hinge")
+        assert got.item() == pytest.approx(want)
+
+
+def test_widths_have_no_rank():
+    with pytest.raises(ValueError, match="expected gates, got widths"):
+        paid(nn.ModuleList([Choosing(0.5)]), price="rank")

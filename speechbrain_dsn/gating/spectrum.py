@@ -22,10 +22,9 @@ QUIET = 1e-4
 class SpectrumRouter(nn.Module):
     """Dense -> GRU -> dense: a logit per choice, from a frame's magnitude.
 
-    A GRU of a few units that decides before anything else of the frame runs,
-    as in the routers of early exits per frame (arXiv 2609.29867). Ours: all
-    sizes, and the normalization over bins, with the level that it takes away
-    as one more input.
+    A GRU of a few units that decides before anything else of the frame runs.
+    All of it is ours: the sizes, and the normalization over bins, with the
+    level that it takes away as one more input.
 
     Arguments
     ---------

@@ -38,7 +38,7 @@ class SelfDeciding(ChunkLayer):
         self,
         channels: int,
         decide: str,
-        width: float,
+        width: float | None,
         temperature: float,
         noise: float,
         straight_through: bool,
@@ -48,6 +48,7 @@ class SelfDeciding(ChunkLayer):
             raise ValueError(
                 f"decide: expected one of {', '.join(DECIDERS)}, got {decide!r}"
             )
+        width = self.utilizations[-1] if width is None else width
         if width not in self.utilizations:
             raise ValueError(
                 f"width {width:g}: expected one of {self.utilizations}"
@@ -180,8 +181,8 @@ class SlimmableTransformerBlock(SelfDeciding, SlimmableTransformer):
         ``gate``: chunks choose; ``random``: widths are drawn while training,
         so that all of them learn, and eval runs ``width``; ``fixed``: it
         always does.
-    width : float
-        One of the utilizations.
+    width : float, optional
+        One of the utilizations, the widest by default.
     temperature : float
         Gumbel temperature of the gate.
     noise : float
@@ -220,7 +221,7 @@ class SlimmableTransformerBlock(SelfDeciding, SlimmableTransformer):
         utilizations: Sequence[float] = UTILIZATIONS,
         slim_attention: bool = True,
         decide: str = "gate",
-        width: float = 1.0,
+        width: float | None = None,
         temperature: float = 1.0,
         noise: float = 1.0,
         straight_through: bool = True,

@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechbrain_dsn.cost import MacCount
+
 if TYPE_CHECKING:
     from speechbrain.lobes.models.dual_path import Dual_Path_Model
 
-__all__ = ["count_chunks", "run_dual_path"]
+__all__ = ["count_chunks", "path_costs", "run_dual_path"]
 
 
 def count_chunks(steps: int, size: int) -> int:
@@ -107,3 +109,45 @@ def _join(x: Tensor) -> Tensor:
 def _normalize(norm: nn.Module, x: Tensor) -> Tensor:
     """A group norm over channels that come last."""
     return norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def path_costs(net: Dual_Path_Model, chunks: int) -> dict[str, MacCount]:
+    """Cost of one chunk, layer by layer; norms do not count.
+
+    Arguments
+    ---------
+    net : Dual_Path_Model
+        With slimmable blocks, those across chunks of one width.
+    chunks : int
+        How many there are: attention across them costs more the more.
+
+    Returns
+    -------
+    dict of str to MacCount
+        In the order of the signal path, each layer's widths at its own gates.
+        What runs once per step counts for the steps by which chunks advance.
+    """
+    advance, speakers = net.K // 2, net.num_spks
+    square = net.conv1d.weight[..., 0].numel()
+    layers = {"project": MacCount(advance * square)}
+    for number, block in enumerate(net.dual_mdl):
+        if hasattr(block.intra_mdl, "policy"):
+            layers[f"gate{number + 1}"] = block.intra_mdl.policy.macs()
+        layers[f"intra{number + 1}"] = _in_group(
+            block.intra_mdl.macs(net.K), number, len(net.dual_mdl)
+        )
+        across = block.inter_mdl.macs(chunks).open * net.K // chunks
+        layers[f"inter{number + 1}"] = MacCount(across)
+    layers["spread"] = MacCount(net.K * square * speakers)
+    layers["masks"] = MacCount(advance * 3 * square * speakers)
+    return layers
+
+
+def _in_group(cost: MacCount, group: int, groups: int) -> MacCount:
+    """The cost of one layer's choice, among those of all layers."""
+    if not cost.one_hot:
+        return cost
+    widths = len(cost.gated)
+    before, after = group * widths, (groups - 1 - group) * widths
+    gated = (0,) * before + cost.gated + (0,) * after
+    return MacCount(cost.fixed, gated, one_hot=True, groups=groups)

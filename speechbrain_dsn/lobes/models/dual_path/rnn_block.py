@@ -60,7 +60,7 @@ class SlimmableRNNBlock(SelfDeciding, SlimmableRNN):
         bidirectional: bool = True,
         utilizations: Sequence[float] = UTILIZATIONS,
         decide: str = "gate",
-        width: float = 1.0,
+        width: float | None = None,
         temperature: float = 1.0,
         noise: float = 1.0,
         straight_through: bool = True,

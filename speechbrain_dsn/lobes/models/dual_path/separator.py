@@ -25,6 +25,7 @@ from speechbrain_dsn.lobes.models.dual_path.blocks import (
 )
 from speechbrain_dsn.lobes.models.dual_path.path import (
     count_chunks,
+    path_costs,
     run_dual_path,
 )
 from speechbrain_dsn.nnet.transformer import SlimmableTransformer
@@ -142,7 +143,6 @@ class DualPathSeparator(nn.Module):
             utilizations=utilizations,
             slim_attention=slim_attention,
             decide="gate" if gated else "fixed",
-            width=utilizations[-1],
             temperature=temperature,
             straight_through=straight_through,
             **shared,
@@ -401,29 +401,15 @@ class DualPathSeparator(nn.Module):
             In the order of the signal path, each layer's widths at its own
             gates.
         """
-        net, speakers = self.masknet, self.num_spks
         chunks = self.frames(samples or 4 * self.sample_rate)
-        channels, advance = net.conv1d.weight.size(0), net.K // 2
-        square = channels * channels
+        layers = path_costs(self.masknet, chunks)
+        channels, advance = self.decoder.weight.size(0), self.masknet.K // 2
         filters = MacCount(advance * self.kernel_size * channels)
-        layers = {"encoder": filters, "project": MacCount(advance * square)}
-        for number, block in enumerate(net.dual_mdl):
-            if self.dynamic:
-                layers[f"gate{number + 1}"] = block.intra_mdl.policy.macs()
-            intra = block.intra_mdl.macs(net.K)
-            layers[f"intra{number + 1}"] = self._in_group(intra, number)
-            across = block.inter_mdl.macs(chunks).open * net.K // chunks
-            layers[f"inter{number + 1}"] = MacCount(across)
-        layers["spread"] = MacCount(net.K * square * speakers)
-        layers["masks"] = MacCount(advance * 3 * square * speakers)
-        layers["decoder"] = filters * speakers
-        return CostReport(layers, self.frame_rate)
-
-    def _in_group(self, cost: MacCount, layer: int) -> MacCount:
-        """The cost of one layer's choice, among those of all layers."""
-        if not cost.one_hot:
-            return cost
-        groups, widths = len(self.blocks), len(cost.gated)
-        before, after = layer * widths, (groups - 1 - layer) * widths
-        gated = (0,) * before + cost.gated + (0,) * after
-        return MacCount(cost.fixed, gated, one_hot=True, groups=groups)
+        return CostReport(
+            {
+                "encoder": filters,
+                **layers,
+                "decoder": filters * self.num_spks,
+            },
+            self.frame_rate,
+        )
