@@ -23,11 +23,7 @@ from speechbrain_dsn.pretrained import LoadedModel, ModelConfig, load_model
 
 FORCE = 1e9  # a bias that decides alone
 RUN = 16  # frames of a period of forced gates
-RANDOM = {
-    "mgt-dsn": "dynamic_ftfnet",
-    "ftfnet": "ftfnet",
-    "slim-demucs": "slim_demucs",
-}
+RANDOM = {"mgt-dsn": "dynamic_ftfnet", "ftfnet": "ftfnet"}
 
 
 def load_or_draw(source: str) -> tuple[LoadedModel, bool]:

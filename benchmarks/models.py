@@ -1,11 +1,13 @@
-"""How fast each width of a net runs, and the net that chooses among them.
+"""How fast models run beside each other, in one process and on one thread.
 
-    python benchmarks/widths.py --model slim-demucs --json widths.json
-    python benchmarks/widths.py --random          # the published sizes
+    python benchmarks/models.py conv-fsenet dyncp --json dyncp.json
+    python benchmarks/models.py slim-demucs --cut     # each width by itself
+    python benchmarks/models.py random:slim_demucs --cut
 
-In one process and on one thread: frame by frame on onnxruntime and whole
-files in PyTorch, a static net cut out for each width, and the routed net as
-it decides on noisy speech.
+Frame by frame on onnxruntime and whole files in PyTorch, as each net decides
+on noisy speech; ``--cut`` adds the static nets that its choices are, and
+``random:LOBE`` draws weights for a lobe of default sizes. Ratios are to the
+one with most MACs.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -24,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from candidates import Replay, calibrated, load_or_draw, noisy_speech
+from candidates import Replay, calibrated, noisy_speech
 from clock import Timing, measure
 
 from speechbrain_dsn.cli.report import check_json_target, emit, table
@@ -33,7 +35,13 @@ from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.blocks import AlignedStream
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.miniset import miniset_folder
-from speechbrain_dsn.pretrained import LoadedModel, ModelConfig, cut_levels
+from speechbrain_dsn.pretrained import (
+    LoadedModel,
+    ModelConfig,
+    cut_levels,
+    load_model,
+)
+from speechbrain_dsn.pretrained.config import LOBES
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,13 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--json", metavar="FILE|-", help="write the results")
-    parser.add_argument("--model", default="slim-demucs", help="name or folder")
+    parser.add_argument("models", nargs="+", metavar="NAME|FOLDER|random:LOBE")
     parser.add_argument(
-        "--random",
-        action="store_true",
-        help="slimmable DEMUCS of the published sizes, weights drawn",
+        "--cut", action="store_true", help="add what each chooses among"
     )
-    parser.add_argument("--budget", type=float, help="of the routed net")
+    parser.add_argument("--budget", type=float, help="of nets that decide")
     parser.add_argument(
         "--data_folder",
         default=str(miniset_folder()),
@@ -81,26 +87,25 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
         As it goes to JSON.
     """
     torch.set_num_threads(1)
-    model, trained = _model(args)
+    loaded = [_load(source) for source in args.models]
     noisy = noisy_speech(
-        args.data_folder, model.config.sample_rate, args.seconds
+        args.data_folder, loaded[0].config.sample_rate, args.seconds
     )
-    if model.config.calibration is None:
-        model = calibrated(model, noisy)
-    nets = {f"{width:g}": net for width, net in cut_levels(model).items()}
-    if not nets:
-        raise InputError(
-            f"{model.config.name} has one width: expected a net that chooses"
-        )
+    nets: dict[str, LoadedModel] = {}
+    for model in loaded:
+        if model.config.dynamic and model.config.calibration is None:
+            model = calibrated(model, noisy)
+        nets[model.config.name] = model
+        if args.cut:
+            cut = cut_levels(model).values()
+            nets |= {net.config.name: net for net in cut}
+    use = {name: _usage(net, noisy, args.budget) for name, net in nets.items()}
     rates = {
-        name: net.enhancer.report().macs_per_second(1.0)
+        name: net.enhancer.report().macs_per_second(use[name])
         for name, net in nets.items()
     }
-    use = _usage(model, noisy, args.budget)
-    rates["routed"] = model.enhancer.report().macs_per_second(use)
-    nets["routed"] = model
-    widest = list(nets)[-2]
-    results: dict[str, Any] = {"trained": trained, "mean_utilization": use}
+    widest = max(rates, key=lambda name: rates[name])
+    results: dict[str, Any] = {"threads": 1, "activation": use}
     for way, times in (
         ("streaming", _streaming(nets, noisy, args)),
         ("offline", _offline(nets, noisy, args)),
@@ -119,18 +124,27 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-def _model(args: argparse.Namespace) -> tuple[LoadedModel, bool]:
-    if not args.random:
-        return load_or_draw(args.model)
+def _load(source: str) -> LoadedModel:
+    """A model by name or folder, or a lobe with random weights."""
+    lobe = source.removeprefix("random:")
+    if lobe == source:
+        return load_model(source)
+    if lobe not in LOBES:
+        raise InputError(
+            f"unknown lobe {lobe}: expected one of {', '.join(LOBES)}"
+        )
     torch.manual_seed(0)
-    config = ModelConfig("published-sizes", "slim_demucs", front_end="waveform")
-    return LoadedModel(config.build().eval(), config), False
+    name = lobe.replace("_", "-")
+    config = ModelConfig(name, lobe, front_end=LOBES[lobe].front_end)
+    return LoadedModel(config.build().eval(), config)
 
 
 def _usage(
     model: LoadedModel, noisy: np.ndarray, budget: float | None
 ) -> float:
-    """Mean utilization factor on this signal."""
+    """Mean activation on this signal; 1 of a static net."""
+    if not model.enhancer.dynamic:
+        return 1.0
     with torch.inference_mode():
         _, decision = model.enhancer(
             torch.from_numpy(noisy)[None], **model.decide(budget)
@@ -184,7 +198,10 @@ def as_text(results: dict[str, Any]) -> str:
         For a terminal.
     """
     parts = [
-        f"mean utilization of the routed net: {results['mean_utilization']:.3f}"
+        "activation: "
+        + ", ".join(
+            f"{n} {use:.3f}" for n, use in results["activation"].items()
+        )
     ]
     titles = {
         "streaming": "frame by frame, onnxruntime, us per frame",
@@ -202,7 +219,7 @@ def as_text(results: dict[str, Any]) -> str:
             ]
             for name, row in results[way].items()
         ]
-        head = ["width", "us", "p10..p90", "time", "MACs", "M MAC/s"]
+        head = ["", "us", "p10..p90", "time", "MACs", "M MAC/s"]
         parts += [title, table(head, rows)]
     return "\n\n".join(parts)
 
