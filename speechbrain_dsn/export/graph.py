@@ -124,6 +124,22 @@ class Graph:
         """
         return self._outermost.constant(value)
 
+    def stored(self, value: np.ndarray | Tensor | float) -> str:
+        """Adds a constant where it is used, or, as branches for many streams
+        run the same layers, once for all of them.
+
+        Arguments
+        ---------
+        value : array or Tensor or float
+            As for `constant`.
+
+        Returns
+        -------
+        str
+            Its name.
+        """
+        return self.constant(value) if self.single else self.shared(value)
+
     def reshape(self, x: str, *shape: int) -> str:
         """Adds a view of the same values in another shape.
 

@@ -195,4 +195,4 @@ class NsNet2Graph:
 def _dense(graph: Graph, layer: DynamicLinear, x: str) -> str:
     """A dense layer whose weights several branches may share."""
     matrix, bias = weight(layer.weight).T, weight(layer.bias)
-    return graph("Gemm", x, graph.shared(matrix), graph.shared(bias))
+    return graph("Gemm", x, graph.stored(matrix), graph.stored(bias))

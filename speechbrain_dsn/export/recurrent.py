@@ -98,8 +98,7 @@ def dense_gru(graph: Graph, layer: DGRU, rows: str, past: str) -> str:
     graph : Graph
         Where to.
     layer : DGRU
-        The layer; its weights are stored in ``graph`` or, if that is a
-        branch, in what it is a branch of.
+        The layer.
     rows : str
         Input ``[B, C]``.
     past : str
@@ -115,14 +114,14 @@ def dense_gru(graph: Graph, layer: DGRU, rows: str, past: str) -> str:
     b_ih, b_hh = weight(rnn.bias_ih_l0), weight(rnn.bias_hh_l0)
     if layer.active == size:
         drive, echo = (
-            graph("Gemm", x, graph.shared(w.T), graph.shared(b))
+            graph("Gemm", x, graph.stored(w.T), graph.stored(b))
             for x, w, b in ((rows, w_ih, b_ih), (past, w_hh, b_hh))
         )
         return _gates(graph, drive, echo, past, 1, size)
     keep = slice(size, 2 * size)
-    bias = graph.shared(b_ih[keep] + b_hh[keep])
-    z = graph("Gemm", rows, graph.shared(w_ih[keep].T), bias)
-    z = graph("Gemm", past, graph.shared(w_hh[keep].T), z)
+    bias = graph.stored(b_ih[keep] + b_hh[keep])
+    z = graph("Gemm", rows, graph.stored(w_ih[keep].T), bias)
+    z = graph("Gemm", past, graph.stored(w_hh[keep].T), z)
     z, units = graph(
         "TopK",
         z,
@@ -135,9 +134,9 @@ def dense_gru(graph: Graph, layer: DGRU, rows: str, past: str) -> str:
 
     def selected(w: np.ndarray, b: np.ndarray, x: str) -> str:
         """``[B, A, 1]``: each stream has rows of its own."""
-        some = graph("Gather", graph.shared(w), units)
+        some = graph("Gather", graph.stored(w), units)
         product = graph("MatMul", some, graph.reshape(x, -1, w.shape[1], 1))
-        start = graph("Gather", graph.shared(b[:, None]), units)
+        start = graph("Gather", graph.stored(b[:, None]), units)
         return graph("Add", product, start)
 
     reset, new = (
