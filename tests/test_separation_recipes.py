@@ -13,7 +13,7 @@ import speechbrain as sb
 import talkers
 import torch
 from hyperpyyaml import load_hyperpyyaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import speechbrain_dsn
 from speechbrain_dsn.errors import InputError
@@ -341,26 +341,45 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
     assert logs[0] == logs[1] and weights[0] == weights[1]
 
 
-# Writes a digest of each rank's weights after the run.
+def keep_gradients(brain, path, real_step):
+    """Writes the gradients of the first step, as they come from backward."""
+    if not path.exists():
+        parameters = brain.enhancer.named_parameters()
+        gradients = {
+            # Gates that did not decide have one on many ranks only.
+            k: torch.zeros_like(x) if x.grad is None else x.grad.clone()
+            for k, x in parameters
+        }
+        save_file(gradients, path)
+    real_step(brain)
+
+
+# Writes the first gradients, and a digest of each rank's weights at the end.
 SCRIPT = """
-import hashlib, os, sys
+import hashlib, os, pathlib, sys
+sys.path.insert(0, os.environ["TESTS"])
 from speechbrain_dsn.training import brain
-fit = brain.DynamicBrain.fit
+from test_separation_recipes import keep_gradients
+folder, rank = pathlib.Path(os.environ["DIGESTS"]), os.environ["RANK"]
+fit, step = brain.DynamicBrain.fit, brain.DynamicBrain.optimizers_step
 def digest(self, *args, **kwargs):
     fit(self, *args, **kwargs)
     sha = hashlib.sha256()
     for value in self.enhancer.state_dict().values():
         sha.update(value.contiguous().numpy().tobytes())
-    with open(f"{os.environ['DIGESTS']}/{os.environ['RANK']}", "w") as file:
-        file.write(sha.hexdigest())
+    (folder / rank).write_text(sha.hexdigest())
 brain.DynamicBrain.fit = digest
+brain.DynamicBrain.optimizers_step = lambda self: keep_gradients(
+    self, folder / f"gradients{rank}.safetensors", step
+)
 sys.argv[0] = "train.py"
 exec(compile(open("train.py").read(), "train.py", "exec"))
 """
 
 
-def test_two_ranks_hold_one_network(speakers, tmp_path):
-    """Random widths, then gates; by train.py, as its README says."""
+def test_two_ranks_train_one_network(speakers, tmp_path, monkeypatch):
+    """All wide, random widths, gates: with equal weights, and gradients of
+    the doubled batch."""
     script, digests = tmp_path / "digest.py", tmp_path / "digests"
     script.write_text(SCRIPT, "utf-8")
     digests.mkdir()
@@ -370,25 +389,56 @@ def test_two_ranks_hold_one_network(speakers, tmp_path):
         "data_folder": speakers,
         "output_folder": tmp_path / "out",
         "batches_per_epoch": 4,
-        "plan": "{random: 1, alone: 0, policy: 1}",
+        "plan": "{open: 1, random: 1, alone: 0, policy: 1}",
         "test_budgets": "[]",
         "test_metrics": "[si_sdr]",
         "device": "cpu",
         "distributed_backend": "gloo",
     }
+    environment = {"DIGESTS": str(digests), "OMP_NUM_THREADS": "1"}
+    environment["TESTS"] = str(Path(__file__).parent)
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
         + ["--master_port=0", "--standalone", str(script)]
         + ["hparams/gated.yaml", "--noprogressbar"]
         + [f"--{key}={value}" for key, value in options.items()],
         cwd=RECIPES / "Folders/separation",
-        env={**os.environ, "DIGESTS": str(digests), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = {path.name: path.read_text("utf-8") for path in digests.iterdir()}
-    assert set(found) == {"0", "1"} and found["0"] == found["1"]
-    assert gates(tmp_path / "out") == [("1", "random"), ("2", "policy")]
+    ranks = [(digests / name).read_text("utf-8") for name in "01"]
+    assert ranks[0] == ranks[1]
+    assert [kind for _, kind in gates(tmp_path / "out")] == [
+        "open",
+        "random",
+        "policy",
+    ]
     weights = load_file(tmp_path / "out/model/model.safetensors")
     assert all(value.isfinite().all() for value in weights.values())
+    # One process with the doubled batch.
+    step = DynamicBrain.optimizers_step
+    monkeypatch.setattr(
+        DynamicBrain,
+        "optimizers_step",
+        lambda brain: keep_gradients(
+            brain, digests / "gradients.safetensors", step
+        ),
+    )
+    run(
+        recipe("Folders", "gated"),
+        speakers,
+        tmp_path / "one",
+        plan={"open": 1, "random": 0, "alone": 0, "policy": 0},
+        batch_size=4,
+        batches_per_epoch=1,
+        test_budgets=[],
+    )
+    one, *both = (
+        load_file(digests / f"gradients{rank}.safetensors")
+        for rank in ("", "0", "1")
+    )
+    assert sum(float(x.abs().sum()) for x in one.values()) > 0
+    for each in both:
+        torch.testing.assert_close(each, one, rtol=1e-3, atol=1e-5)
