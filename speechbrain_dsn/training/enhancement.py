@@ -46,7 +46,7 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     )
 
 
-def load_teacher(hparams: dict[str, Any]) -> torch.nn.Module | None:
+def load_teacher(hparams: dict[str, Any]) -> torch.nn.Module | str | None:
     """What a net learns from beside the clean signal.
 
     Arguments
@@ -57,8 +57,8 @@ def load_teacher(hparams: dict[str, Any]) -> torch.nn.Module | None:
 
     Returns
     -------
-    torch.nn.Module or None
-        An enhancer; none if there is no teacher, or it is the net itself.
+    torch.nn.Module, str or None
+        An enhancer, or ``self``.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def load_teacher(hparams: dict[str, Any]) -> torch.nn.Module | None:
                 "teacher: self, but nothing decides in this net: expected a "
                 "model, or null"
             )
-        return None
+        return "self"
     if not hparams["teacher"]:
         return None
     return load_model(hparams["teacher"]).enhancer

@@ -21,7 +21,7 @@ def fit_network(
     brain_class: type[DynamicBrain],
     hparams: dict[str, Any],
     run_opts: Any,
-    teacher: torch.nn.Module | None = None,
+    teacher: torch.nn.Module | str | None = None,
 ) -> tuple[DynamicBrain, Dataset]:
     """Trains by the plan, from the newest checkpoint on if there is one.
 
@@ -33,8 +33,8 @@ def fit_network(
         A loaded YAML whose data is prepared.
     run_opts : RunOptions
         From SpeechBrain's command line.
-    teacher : torch.nn.Module, optional
-        What to learn from as well; ``teacher: self`` needs none.
+    teacher : torch.nn.Module or str, optional
+        What to learn from as well; ``self`` is the net with open gates.
 
     Returns
     -------
@@ -58,10 +58,10 @@ def fit_network(
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    if teacher is not None:
-        brain.hparams.teacher_net = teacher.to(brain.device).eval()
-    elif hparams.get("teacher"):
+    if teacher == "self":
         brain.hparams.teacher_net = brain.widest
+    elif teacher is not None:
+        brain.hparams.teacher_net = teacher.to(brain.device).eval()
     valid = data.valid()
     brain.fit(
         counter,
