@@ -329,5 +329,5 @@ class DynamicBrain(sb.Brain):
 
 
 def _repeated(x: Tensor, like: Tensor) -> Tensor:
-    """Clips ``[B, samples]`` once for each level that an estimate has."""
-    return x.repeat(len(like) // len(x), 1)
+    """Clips ``[B, ...]`` once for each level that an estimate has."""
+    return x.repeat(len(like) // len(x), *[1] * (x.dim() - 1))
