@@ -137,8 +137,10 @@ def test_widths_equal_pytorch(name, batch):
     usage = decision.usage().mean(0)
     assert (usage > 0.02).sum() >= min(3, len(usage)) and usage.max() < 0.9
     np.testing.assert_array_equal(np.stack(gates, 1), decision.values)
-    assert expected.abs().max() > 1e-2
-    np.testing.assert_allclose(np.concatenate(out, 1), expected, atol=1e-4)
+    loudest = float(expected.abs().max())  # untrained nets are quiet
+    assert loudest > 1e-3
+    found = np.concatenate(out, 1) / loudest
+    np.testing.assert_allclose(found, expected / loudest, atol=1e-4)
 
 
 def test_a_frame_has_the_weights_of_its_width_only():
