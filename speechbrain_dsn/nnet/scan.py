@@ -111,6 +111,8 @@ def gru_steps(
         weight_hh = weight_hh.transpose(1, 2).contiguous()
     bias = bias_hh.unsqueeze(3 - axis)
     sizes = (2 * size, size)
+    if axis == 2 and not torch.is_grad_enabled():
+        return _few_steps(projected, weight_hh, bias, h0).transpose(2, 3)
     h, states = h0, []
     for drive, new in zip(
         *(part.unbind() for part in projected.split(sizes, axis + 1)),
@@ -125,6 +127,30 @@ def gru_steps(
         states.append(h)
     states = torch.stack(states)
     return states.transpose(2, 3) if axis == 2 else states
+
+
+def _few_steps(
+    projected: Tensor, weight: Tensor, bias: Tensor, h: Tensor
+) -> Tensor:
+    """A few sequences as rows, ``[L, G, N, H]``; nothing is allocated in the
+    loop, which costs as much as the products of such small matrices."""
+    size = h.size(2)
+    drive, new = projected.split((2 * size, size), 3)
+    states = projected.new_empty(len(projected), *h.shape)
+    hidden = torch.empty_like(
+        projected[0], memory_format=torch.contiguous_format
+    )
+    n, gates = torch.empty_like(h), hidden.new_empty(*h.shape[:2], 2 * size)
+    to_gates, to_new = hidden.split((2 * size, size), 2)
+    r, z = gates.chunk(2, 2)
+    for x_gates, x_new, state in zip(
+        drive.unbind(), new.unbind(), states.unbind(), strict=True
+    ):
+        torch.baddbmm(bias, h, weight, out=hidden)
+        torch.add(x_gates, to_gates, out=gates).sigmoid_()
+        torch.addcmul(x_new, r, to_new, out=n).tanh_()
+        h = torch.lerp(n, h, z, out=state)
+    return states
 
 
 class _Scan(torch.autograd.Function):
