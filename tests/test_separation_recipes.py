@@ -14,6 +14,7 @@ import talkers
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import load_file, save_file
+from yaml_files import check_header_and_keys, top_level_keys
 
 import speechbrain_dsn
 from speechbrain_dsn.errors import InputError
@@ -59,22 +60,9 @@ SHORT = {
 # -- what is written in the YAML files --------------------------------------
 
 
-def top_level_keys(path):
-    return re.findall(r"(?m)^(\w+):", path.read_text("utf-8"))
-
-
 @every_yaml
 def test_yaml_says_what_it_is_and_how_it_is_run(path):
-    text = path.read_text("utf-8")
-    header = re.match(r"(#.*\n)+", text)[0]
-    run = rf"# Run: python train\.py hparams/{path.name} --data_folder /"
-    assert re.search(run, header) and "# Authors\n#  * " in header
-    assert (path.parents[1] / "train.py").is_file()
-    assert (path.parents[1] / "README.md").is_file()
-    assert max(map(len, text.splitlines())) <= 80
-    keys = top_level_keys(path)
-    assert keys[:4] == ["seed", "__set_seed", "data_folder", "output_folder"]
-    assert len(keys) == len(set(keys))
+    check_header_and_keys(path)
 
 
 @every_yaml

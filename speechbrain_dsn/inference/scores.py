@@ -271,13 +271,20 @@ class Evaluation:
         table : MetricTable
             With a row of the noisy signals perhaps, see `add_noisy_to`.
         """
+        self._add_row(table, self.label, {})
+
+    def _add_row(
+        self, table: MetricTable, label: str, more: Mapping[str, str]
+    ) -> None:
+        """``more`` stands between cost and correlations."""
         extra: dict[str, str | float] = {
             "M MAC/s": f"{self.macs_per_second / 1e6:.1f}",
             "activation": f"{self.activation:.3f}",
+            **more,
         }
         for name, summary in self.correlations().items():
             extra[f"rho({name})"] = f"{summary.value:.2f}"
-        table.add(self.label, [file.enhanced for file in self.files], extra)
+        table.add(label, [file.enhanced for file in self.files], extra)
 
     def add_noisy_to(self, table: MetricTable) -> None:
         """Adds a row with the scores of the inputs.

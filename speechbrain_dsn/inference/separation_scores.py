@@ -247,25 +247,19 @@ class SeparationEvaluation(Evaluation):
         table : MetricTable
             With a row of the mixtures perhaps, see `add_noisy_to`.
         """
-        self._add_row(table, self.label, dict(self.by_speakers))
+        self._add_row(table, self.label, self._speaking())
         if len(self.overlaps) > 1:
             for overlap in self.overlaps:
                 part = self.at_overlap(overlap)
                 label = f"{self.label}, overlap {100 * overlap:g} %"
-                part._add_row(table, label, dict(part.by_speakers))
+                part._add_row(table, label, part._speaking())
 
-    def _add_row(
-        self, table: MetricTable, label: str, speakers: dict[str, float]
-    ) -> None:
-        extra: dict[str, str | float] = {
-            "M MAC/s": f"{self.macs_per_second / 1e6:.1f}",
-            "activation": f"{self.activation:.3f}",
+    def _speaking(self) -> dict[str, str]:
+        """Columns of mean activations, see `by_speakers`."""
+        return {
+            f"{count} speaking": f"{use:.3f}"
+            for count, use in self.by_speakers.items()
         }
-        for count, use in speakers.items():
-            extra[f"{count} speaking"] = f"{use:.3f}"
-        for name, summary in self.correlations().items():
-            extra[f"rho({name})"] = f"{summary.value:.2f}"
-        table.add(label, [file.enhanced for file in self.files], extra)
 
     def add_noisy_to(self, table: MetricTable) -> None:
         """Adds a row with the scores of the mixtures.

@@ -99,12 +99,16 @@ class DynamicBrain(sb.Brain):
         """Cost of one frame."""
         return self.enhancer.report().cost
 
+    @property
+    def level(self) -> int:
+        """Index of the level that learns at this step of a layerwise stage."""
+        levels = len(self.cost.levels)
+        done = self._plan(self.hparams.plan.progress)
+        return min(int(done * levels), levels - 1)
+
     def on_fit_batch_start(self, batch: Batch, should_step: bool) -> None:
         """Sets the learning rates of this step."""
         rate = self._plan(self.hparams.plan.rate, self.hparams.first_epoch)
-        done = self._plan(self.hparams.plan.progress)
-        levels = len(self.cost.levels)
-        self.level = min(int(done * levels), levels - 1)  # if layerwise
         for name, optimizer in self.optimizers_dict.items():
             peak = getattr(
                 self.hparams, "policy_lr" if name == "policy" else "lr"
@@ -143,10 +147,10 @@ class DynamicBrain(sb.Brain):
     def _at_every_level(self, noisy: Tensor) -> tuple[Tensor, Decision | None]:
         """All clips at the cheapest level, then at the next one, in a batch
         of ``J B``."""
-        levels = torch.tensor(self.cost.levels).repeat_interleave(len(noisy))
-        frames = self.enhancer.frames(noisy.size(1))
-        gate = gates_at(self.cost, levels.unsqueeze(1).expand(-1, frames))
-        noisy = noisy.repeat(len(self.cost.levels), 1)
+        cost, frames = self.cost, self.enhancer.frames(noisy.size(1))
+        levels = torch.tensor(cost.levels).repeat_interleave(len(noisy))
+        gate = gates_at(cost, levels.unsqueeze(1).expand(-1, frames))
+        noisy = noisy.repeat(len(cost.levels), 1)
         return self.modules[self.network](noisy, gate=gate.to(self.device))
 
     def _gates(self, noisy: Tensor, batch: Batch) -> dict[str, Any]:

@@ -289,12 +289,12 @@ def measure(
     return rows
 
 
-def write_table(rows: list[Evaluation], folder: Path) -> None:
+def write_table(rows: Sequence[Evaluation], folder: Path) -> None:
     """Prints and writes the results table, and all numbers as JSON.
 
     Arguments
     ---------
-    rows : list of Evaluation
+    rows : sequence of Evaluation
         At least one.
     folder : Path
         Gets ``results.md`` and ``results.json``.

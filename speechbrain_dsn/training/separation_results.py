@@ -6,7 +6,6 @@ Authors
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,13 +17,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from speechbrain_dsn.dataio.activity import speaker_activity
-from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.mixtures import Mixture
 from speechbrain_dsn.inference.separation_evaluation import evaluate_mixtures
 from speechbrain_dsn.inference.separation_scores import SeparationEvaluation
 from speechbrain_dsn.inference.stitching import StitchedSeparation
-from speechbrain_dsn.metrics import MetricTable
 from speechbrain_dsn.plots import (
     plot_quality_against_macs,
     plot_widths,
@@ -40,6 +37,7 @@ from speechbrain_dsn.training.results import (
     calibrate,
     run_info,
     save_levels,
+    write_table,
 )
 
 logger = logging.getLogger(__name__)
@@ -109,32 +107,9 @@ def write_separation_results(
                 rows[0].known if rows else None,
             )
         )
-    write_separation_table(rows, out)
+    write_table(rows, out)
     draw(model, rows, test[0], out)
     return rows
-
-
-def write_separation_table(
-    rows: Sequence[SeparationEvaluation], folder: Path
-) -> None:
-    """Prints and writes the results table, and all numbers as JSON.
-
-    Arguments
-    ---------
-    rows : sequence of SeparationEvaluation
-        At least one.
-    folder : Path
-        Gets ``results.md`` and ``results.json``.
-    """
-    table = MetricTable()
-    rows[0].add_noisy_to(table)
-    for row in rows:
-        row.add_to(table)
-    text = table.markdown()
-    print(text)
-    write_text(folder / "results.md", text + "\n")
-    values = [row.as_dict() for row in rows]
-    write_text(folder / "results.json", json.dumps(values, indent=1) + "\n")
 
 
 def draw(
