@@ -13,7 +13,7 @@ import numpy as np
 
 from speechbrain_dsn.export.buckets import bucketed, numbers
 from speechbrain_dsn.export.graph import Graph, weight
-from speechbrain_dsn.export.policy import waveform_router
+from speechbrain_dsn.export.policy import chosen_level, waveform_router
 from speechbrain_dsn.export.recurrent import grouped_gru
 from speechbrain_dsn.export.slimmable import (
     decoder_block,
@@ -111,11 +111,9 @@ class DemucsGraph:
             x, new = self._body(graph, x, past, top)
         else:
             logits = waveform_router(graph, self.policy, samples, state)
-            levels = np.array(net.levels, np.float32)
-            favour = graph("Add", logits, graph("Mul", bias, levels))
-            width = graph("ArgMax", favour, axis=1, keepdims=0)
+            width = chosen_level(graph, logits, bias, net.levels)
             if graph.single:
-                last = len(levels) - 1
+                last = len(net.levels) - 1
                 x, new = self._branches(graph, width, (0, last), x, past)
             else:
                 x, new = self._buckets(graph, width, x, past)

@@ -14,7 +14,7 @@ import numpy as np
 
 from speechbrain_dsn.export.buckets import bucketed, numbers
 from speechbrain_dsn.export.graph import Graph, weight
-from speechbrain_dsn.export.policy import spectrum_router
+from speechbrain_dsn.export.policy import chosen_level, spectrum_router
 from speechbrain_dsn.export.recurrent import dense_gru
 from speechbrain_dsn.gating import SpectrumRouter
 from speechbrain_dsn.lobes.models.nsnet2 import NsNet2
@@ -96,9 +96,7 @@ class NsNet2Graph:
             mask, new = self._body(graph, x, past, last)
         else:
             logits = spectrum_router(graph, self.policy, x, state)
-            levels = np.array(net.levels, np.float32)
-            favour = graph("Add", logits, graph("Mul", bias, levels))
-            level = graph("ArgMax", favour, axis=1, keepdims=0)
+            level = chosen_level(graph, logits, bias, net.levels)
             if graph.single:
                 mask, new = self._onwards(graph, level, 0, 0, x, past)
             else:

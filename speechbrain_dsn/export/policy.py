@@ -6,6 +6,8 @@ Authors
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from speechbrain_dsn.export.graph import Graph, weight
@@ -133,6 +135,32 @@ def spectrum_router(
     )
     x = _remembered(graph, router.memory, x, state)
     return linear(graph, x, weight(router.head.weight), router.head.bias)
+
+
+def chosen_level(
+    graph: Graph, logits: str, bias: str, levels: Sequence[float]
+) -> str:
+    """Adds a router's choice: ``argmax_j (logit_j + bias level_j)``.
+
+    Arguments
+    ---------
+    graph : Graph
+        Where to.
+    logits : str
+        ``[B, J]``.
+    bias : str
+        The compute knob ``[B, 1]``.
+    levels : sequence of float
+        Activation of each choice.
+
+    Returns
+    -------
+    str
+        Index of the choice ``[B]``.
+    """
+    pull = graph("Mul", bias, np.array(levels, np.float32))
+    favour = graph("Add", logits, pull)
+    return graph("ArgMax", favour, axis=1, keepdims=0)
 
 
 def _remembered(
