@@ -161,6 +161,20 @@ def test_a_fixed_exit_is_the_net_cut_there(exits, split):
             net.at_exit(bad, 1, 1)
 
 
+@torch.no_grad()
+@given(exits=ladders.filter(lambda exits: len(exits) > 1), split=splits)
+def test_all_exits_at_once_are_one_after_the_other(exits, split):
+    lobe = DynamicNsNet2(**SMALL, exits=exits, split=split)
+    enhancer, wav = SpectralEnhancer(lobe, 16000, 16, 8), torch.randn(2, 60)
+    together, decision = enhancer(wav, every_level=True)
+    gates = [lobe.at_exit(e, 2, enhancer.frames(60)) for e in exits]
+    torch.testing.assert_close(decision.values, torch.cat(gates))
+    for level, gate in enumerate(gates):
+        alone, decided = enhancer(wav, gate=gate)
+        torch.testing.assert_close(together.view(-1, 2, 60)[level], alone)
+    torch.testing.assert_close(decision.logits[-2:], decided.logits)
+
+
 def test_gradients_reach_the_router():
     enhancer = SpectralEnhancer(DynamicNsNet2(**SMALL), 16000, 16, 8).train()
     estimate, decision = enhancer(torch.randn(2, 200))

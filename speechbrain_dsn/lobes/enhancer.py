@@ -180,7 +180,11 @@ class SpectralEnhancer(Enhancer):
         return self.stft.overlap
 
     def forward(
-        self, wav: Tensor, lengths: Tensor | None = None, **decide
+        self,
+        wav: Tensor,
+        lengths: Tensor | None = None,
+        every_level: bool = False,
+        **decide,
     ) -> tuple[Tensor, Decision | None]:
         """Enhances whole signals, computing everything and masking.
 
@@ -190,6 +194,9 @@ class SpectralEnhancer(Enhancer):
             ``[B, samples]``.
         lengths : Tensor, optional
             Valid samples per item ``[B]``.
+        every_level : bool
+            Whether to return ``J B`` estimates, at the cheapest level first,
+            of a lobe that makes them together.
         **decide
             Passed to a lobe that decides: gate, bias, noise.
 
@@ -201,7 +208,11 @@ class SpectralEnhancer(Enhancer):
         """
         spectrum = self.stft(wav)
         magnitude = self.compress(spectrum)
-        mask, decision = self._run_lobe(magnitude, lengths, **decide)
+        if every_level:
+            mask, decision = self.lobe.every_level(magnitude)
+            spectrum = spectrum.repeat(len(mask) // len(wav), 1, 1)
+        else:
+            mask, decision = self._run_lobe(magnitude, lengths, **decide)
         estimate = self.stft.inverse(self.apply(spectrum, mask), wav.size(1))
         return estimate, decision
 

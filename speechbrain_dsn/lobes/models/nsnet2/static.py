@@ -240,6 +240,31 @@ class NsNet2(nn.Module):
             mask = mask + share.unsqueeze(-1) * made
         return mask
 
+    def every_level(self, magnitude: Tensor) -> Tensor:
+        """What ``forward`` returns with all frames at one exit, for each exit,
+        at the cost of the last one: what lies below exits is shared.
+
+        Arguments
+        ---------
+        magnitude : Tensor
+            ``[B, T, bins]``.
+
+        Returns
+        -------
+        Tensor
+            Masks ``[J, B, T, bins]``.
+        """
+        features = [magnitude]
+        for stage in self.stages:
+            features.append(stage(features[-1]))
+        masks = []
+        for exit, depth in zip(self.exits, self.depths, strict=True):
+            x = features[depth]
+            if f"{exit}" in self.branches:
+                x = self.branches[f"{exit}"](x)
+            masks.append(torch.sigmoid(self.heads[f"{exit}"](x)))
+        return torch.stack(masks)
+
     def forward_skipping(
         self, magnitude: Tensor, level: Tensor | None = None
     ) -> Tensor:
