@@ -26,7 +26,7 @@ GLYPHS = (
     "01110 10001 10001 01111 00001 00010 01100",
 )
 ROWS, COLUMNS = 10, 8
-NOISE = 0.45
+NOISE = 0.3
 
 
 def draw_digits(

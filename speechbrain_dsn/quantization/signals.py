@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from speechbrain_dsn.dataio.folders import PreparedFolders, prepare_folders
@@ -22,6 +23,7 @@ __all__ = ["Signals"]
 
 FILES = 300  # of a large folder that are read to train on
 CLIPS = 8  # of calibration
+BATCH = 10  # mixtures that are scored together
 
 
 @dataclass(frozen=True)
@@ -59,21 +61,26 @@ class Signals:
         Returns
         -------
         dict of str to list
-            Of noisy and clean ``[1, samples]``; calibration is drawn from
-            the files for training.
+            Of noisy and clean ``[B, samples]``, short ones followed by
+            silence; calibration is drawn from the files for training.
         """
         files = self._files()
         sampler = self._sampler(files, 3.0, self.seed + 1, sample_rate)
         batch = sampler.batch(0, CLIPS)
         data = {"calibration": [(batch.noisy, batch.clean)]}
         longest = round(self.seconds * sample_rate)
-        for split, mixtures in (("valid", files.valid()), ("test", files.test())):
+        for split in ("valid", "test"):
+            chosen = _spread(getattr(files, split)(), self.items)
+            pairs = [
+                [torch.from_numpy(x[:longest]) for x in mix.render(sample_rate)]
+                for mix in chosen
+            ]
             data[split] = [
                 tuple(
-                    torch.from_numpy(x[:longest])[None]
-                    for x in each.render(sample_rate)
+                    pad_sequence(list(side), batch_first=True)
+                    for side in zip(*pairs[at : at + BATCH], strict=True)
                 )
-                for each in _spread(mixtures, self.items)
+                for at in range(0, len(pairs), BATCH)
             ]
         return data
 

@@ -199,7 +199,8 @@ def nsnet2(options: TaskOptions) -> Task:
     grus = [
         f"lobe.{name}.layer"
         for name, stage in model.enhancer.lobe.named_modules()
-        if name.startswith(("stages", "branches")) and hasattr(stage, "layer")
+        if name.startswith(("stages", "branches"))
+        and hasattr(stage, "layer")
         and hasattr(stage.layer, "rnn")
     ]
     if not grus:
@@ -212,12 +213,12 @@ def nsnet2(options: TaskOptions) -> Task:
 
 def _trained_nsnet2(options: TaskOptions) -> LoadedModel:
     config = ModelConfig("nsnet2-small", "nsnet2", {"units": SMALL})
-    enhancer, steps = config.build(), options.steps or 400
+    enhancer, steps = config.build(), options.steps or 200
     loss = MultiResolutionCompressedLoss()
 
     def train() -> None:
         optimiser = torch.optim.Adam(enhancer.parameters(), 2e-3)
-        for noisy, clean in options.signals.training(steps, 1.5, "nsnet2"):
+        for noisy, clean in options.signals.training(steps, 1.0, "nsnet2"):
             error = loss(enhancer(noisy)[0], clean).mean()
             optimiser.zero_grad()
             error.backward()
@@ -231,10 +232,10 @@ def exits(options: TaskOptions) -> Task:
     """The policy that chooses the exit of each frame of a dynamic nsNet2."""
     if options.model is None:
         chooser, origin = Chooser.small(), "policy-small"
-        steps = options.steps or 300
+        steps = options.steps or 200
 
         def train() -> None:
-            clips = options.signals.training(steps, 1.5, "policy")
+            clips = options.signals.training(steps, 1.0, "policy")
             train_chooser(chooser, clips)
 
         _remembered(chooser, train, options, ("exits", steps))
