@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=20,
         metavar="N",
-        help="mixtures, or hundreds of digits, to search on and to test on "
+        help="mixtures, or hundreds of digits, of each split "
         "(default: %(default)s)",
     )
     data.add_argument(
@@ -159,10 +159,7 @@ def _subject(args: argparse.Namespace) -> tuple[Subject, Path]:
 
 def _search(subject: Subject, options: Any, folder: Path) -> dict[str, Any]:
     from speechbrain_dsn.plots.front import plot_front
-    from speechbrain_dsn.quantization.experiment import (
-        front_points,
-        search_result,
-    )
+    from speechbrain_dsn.quantization.experiment import search_result
 
     try:
         values = search_result(subject, options, folder)
@@ -172,15 +169,20 @@ def _search(subject: Subject, options: Any, folder: Path) -> dict[str, Any]:
             "same command goes on from there"
         )
         raise
-    front, uniform = front_points(values)
+    uniform, front = values["uniform"], values["front"]
+
+    def place(row: dict[str, Any]) -> tuple[float, float]:
+        return row["bytes"]["total"], row["deviation"]
+
     plot_front(
-        [(point.size, point.error) for point in front],
+        [place(row) for row in front],
         values.pop("met"),
-        (uniform.size, uniform.error),
+        place(uniform),
+        [row["error_test"] for row in front],
+        (uniform["error_test"], values["float"]["error_test"]),
         folder / "front.png",
-        f"{values['measure']} (valid)",
-        reference=values["float"]["error_valid"],
-        title=f"{values['task']}: {values['model']}",
+        f"{values['measure']} (test)",
+        f"{values['task']}: {values['model']}",
     )
     return values
 

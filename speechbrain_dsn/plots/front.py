@@ -24,32 +24,32 @@ Pair = tuple[float, float]
 
 def plot_front(
     front: Sequence[Pair],
-    others: Sequence[Pair],
+    met: Sequence[Pair],
     baseline: Pair,
+    errors: Sequence[float],
+    references: Pair,
     path: str | os.PathLike,
     measure: str,
-    baseline_name: str = "uniform 8 bits",
-    reference: float | None = None,
     title: str = "",
 ) -> None:
-    """Draws a front over all that was tried near it.
+    """What a search made small, and what that means for the task.
 
     Arguments
     ---------
     front : sequence of tuple
-        Bytes and error, by ascending bytes.
-    others : sequence of tuple
+        Bytes and deviation, by ascending bytes.
+    met : sequence of tuple
         The same of all that was tried.
     baseline : tuple
-        The same of what the front is compared with.
+        The same of uniform 8 bits.
+    errors : sequence of float
+        Of each point of the front on the task.
+    references : tuple of float
+        The same of uniform 8 bits and of real numbers.
     path : path
         PNG to write.
     measure : str
         What the error is.
-    baseline_name : str
-        Its name.
-    reference : float, optional
-        The error of the model on real numbers.
     title : str
         Above the picture.
 
@@ -58,49 +58,33 @@ def plot_front(
     InputError
         If there is nothing to draw, or the file cannot be written.
     """
-    if not front:
-        raise InputError("nothing to plot: expected a front with some points")
-    figure = new_figure(7, 4.6)
-    axis = figure.add_subplot()
-    shown = [baseline, *front]
-    sizes, errors = ([row[k] for row in shown] for k in range(2))
-    axis.scatter(
-        *zip(*others, strict=True) if others else ([], []),
-        s=10,
-        color="0.75",
-        linewidths=0,
-        label="tried",
-    )
-    axis.step(
-        *zip(*front, strict=True),
-        where="post",
-        color=BLUE,
-        marker="o",
-        markersize=4,
-        label="mixed widths: front",
-    )
-    axis.scatter(
-        *([each] for each in baseline),
-        s=130,
-        marker="*",
-        color=ORANGE,
-        zorder=3,
-        label=baseline_name,
-    )
-    if reference is not None:
-        axis.axhline(
-            reference, color="0.3", linestyle=":", label="real numbers"
+    if not front or len(errors) != len(front):
+        raise InputError(
+            f"a front of {len(front)} points and {len(errors)} errors: "
+            "expected as many, at least one"
         )
-    # What is far above the front would flatten it.
-    axis.set_xlim(0.9 * min(sizes), 1.15 * max(sizes))
-    low, high = min(errors), max(errors)
-    if reference is not None:
-        low, high = min(low, reference), max(high, reference)
-    margin = 0.08 * (high - low) or 1e-3
-    axis.set_ylim(low - margin, high + margin)
-    axis.set_xlabel("size of the integer GRU (bytes)")
-    axis.set_ylabel(measure.replace(" than ", "\nthan "))
-    axis.grid(alpha=0.3)
-    axis.legend()
-    axis.set_title(title, parse_math=False)
+    sizes = [size for size, _ in front]
+    figure = new_figure(10, 4.4)
+    left, right = figure.subplots(1, 2, sharex=True)
+    if met:
+        style = {"s": 10, "color": "0.75", "linewidths": 0, "label": "tried"}
+        left.scatter(*zip(*met, strict=True), **style)
+    style = {"color": BLUE, "marker": "o", "markersize": 4}
+    left.step(*zip(*front, strict=True), where="post", **style)
+    right.plot(sizes, errors, linestyle=":", **style, label="front")
+    star = {"s": 130, "marker": "*", "color": ORANGE, "zorder": 3}
+    left.scatter(*baseline, **star)
+    right.scatter(baseline[0], references[0], **star, label="uniform 8 bits")
+    right.axhline(references[1], color="0.3", label="real numbers")
+    left.set_yscale("log")
+    left.set_ylabel("deviation from real numbers (search)")
+    right.set_ylabel(measure.replace(" than ", "\nthan "))
+    for axis in (left, right):
+        # What is far larger would push the front aside.
+        ends = sorted([*sizes, baseline[0]])
+        axis.set_xlim(0.9 * ends[0], 1.1 * ends[-1])
+        axis.set_xlabel("size of the integer GRU (bytes)")
+        axis.grid(alpha=0.3)
+    right.legend()
+    figure.suptitle(title, parse_math=False)
     save_figure(figure, path)

@@ -16,7 +16,7 @@ from speechbrain_dsn.gating import SpectrumRouter
 from speechbrain_dsn.lobes.enhancer import SpectralEnhancer
 from speechbrain_dsn.pretrained import LoadedModel
 
-__all__ = ["Chooser", "disagreement", "frame_classes", "train_chooser"]
+__all__ = ["Chooser", "frame_classes", "train_chooser"]
 
 # Bounds between classes of frames, in dB: ours.
 SNRS_DB = (-5.0, 3.0, 11.0)
@@ -135,22 +135,3 @@ def train_chooser(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-
-
-def disagreement(chooser: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Which frames choose otherwise.
-
-    Arguments
-    ---------
-    chooser : torch.nn.Module
-        A :class:`Chooser`.
-    batch : tuple of Tensor
-        Noisy ``[B, samples]`` and the choices ``[B, T]`` to agree with.
-
-    Returns
-    -------
-    Tensor
-        0 or 1 ``[B T]``.
-    """
-    noisy, wanted = batch
-    return (chooser(noisy).argmax(-1) != wanted).double().flatten()

@@ -16,7 +16,6 @@ from speechbrain_dsn.nnet.gru_scheme import uniform_widths
 from speechbrain_dsn.quantization.gru import IntegerGRU
 from speechbrain_dsn.quantization.search import (
     Evaluations,
-    Point,
     SearchOptions,
     pareto_front,
     search,
@@ -63,8 +62,9 @@ def search_result(
 ) -> dict[str, Any]:
     """The front of a search, and uniform 8 bits beside it.
 
-    Widths are chosen on valid; test is measured once, at the end, for the
-    points of the front.
+    The search sees data to train on only, and makes the deviation from real
+    numbers small (:meth:`Subject.deviation`). Of its front the point is
+    chosen by the error on valid; test is measured once, at the end.
 
     Arguments
     ---------
@@ -83,14 +83,15 @@ def search_result(
     dict
         What JSON can hold: ``front`` by ascending size, ``uniform``, and
         ``equal_accuracy``: the smallest point whose error on valid is at
-        most that of uniform 8 bits, and how much of its size it saves.
+        most that of uniform 8 bits, and how much of its size it saves;
+        uniform 8 bits itself where there is none.
     """
     operators = subject.operators
 
     def evaluate(genes: tuple[int, ...]) -> tuple[float, int]:
         widths = _widths(subject, genes)
-        error = subject.error("valid", widths)
-        return error, subject.bytes(widths)["total"]
+        deviation = subject.deviation(widths)
+        return deviation, subject.bytes(widths)["total"]
 
     evaluations = Evaluations(
         folder / "search.json", subject_name(subject), evaluate
@@ -99,13 +100,17 @@ def search_result(
     met = search(names, evaluations, options, progress)
     uniform = dict.fromkeys(subject.slots, uniform_widths(BASELINE))
     baseline = _measured(subject, uniform)
-    front = [
-        {"widths": widths, **_measured(subject, widths, point.error)}
-        for point in pareto_front(met)
-        for widths in [_widths(subject, point.genes)]
-    ]
-    error = evaluations([BASELINE] * len(operators)).error
-    equal = next(row for row in front if row["error_valid"] <= error)
+    baseline["deviation"] = evaluations([BASELINE] * len(operators)).error
+    front = []
+    for point in pareto_front(met):
+        widths = _widths(subject, point.genes)
+        row = {"widths": widths, "deviation": point.error}
+        front.append(row | _measured(subject, widths))
+    equal = next(
+        row
+        for row in [*front, {"widths": uniform, **baseline}]
+        if row["error_valid"] <= baseline["error_valid"]
+    )
     total = baseline["bytes"]["total"]
     return _head(subject) | {
         "population": options.population,
@@ -168,13 +173,9 @@ def _head(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _measured(
-    subject: Subject, widths: Widths, valid: float | None = None
-) -> dict[str, Any]:
-    if valid is None:
-        valid = subject.error("valid", widths)
+def _measured(subject: Subject, widths: Widths) -> dict[str, Any]:
     return {
-        "error_valid": valid,
+        "error_valid": subject.error("valid", widths),
         "error_test": subject.error("test", widths),
         "bytes": subject.bytes(widths),
     }
@@ -186,23 +187,3 @@ def _export(subject: Subject, widths: Widths, folder: Path) -> list[str]:
     for path, gru in subject.quantise(widths).items():
         files += save_gru(folder / path, IntegerGRU.of(gru))
     return [file.relative_to(folder.parent).as_posix() for file in files]
-
-
-def front_points(values: dict[str, Any]) -> tuple[list[Point], Point]:
-    """What a plot needs of a result.
-
-    Arguments
-    ---------
-    values : dict
-        From :func:`search_result`.
-
-    Returns
-    -------
-    tuple
-        The front, and the uniform point, errors on valid.
-    """
-
-    def point(row: dict[str, Any]) -> Point:
-        return Point((), row["error_valid"], row["bytes"]["total"])
-
-    return [point(row) for row in values["front"]], point(values["uniform"])

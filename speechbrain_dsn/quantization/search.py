@@ -50,7 +50,7 @@ class Point(NamedTuple):
     genes : tuple of int
         A width per operator.
     error : float
-        On valid.
+        Of the subject at these widths.
     size : int
         In bytes.
     """

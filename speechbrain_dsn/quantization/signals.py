@@ -37,7 +37,8 @@ class Signals:
     lists : Path
         Folder where the lists of its files are kept.
     items : int
-        Mixtures of valid, and of test, spread over their lists.
+        Mixtures to search on, of valid, and of test, spread over their
+        lists.
     seconds : float
         Longest part of each.
     seed : int
@@ -62,12 +63,18 @@ class Signals:
         -------
         dict of str to list
             Of noisy and clean ``[B, samples]``, short ones followed by
-            silence; calibration is drawn from the files for training.
+            silence; calibration and search are drawn from the files for
+            training.
         """
         files = self._files()
-        sampler = self._sampler(files, 3.0, self.seed + 1, sample_rate)
-        batch = sampler.batch(0, CLIPS)
-        data = {"calibration": [(batch.noisy, batch.clean)]}
+        sampler = self._sampler(files, self.seconds, self.seed + 1, sample_rate)
+        data: dict[str, list] = {}
+        for number, (split, count) in enumerate(
+            (("calibration", CLIPS), ("search", self.items))
+        ):
+            # Batches of one size, so that none holds a clip of another.
+            batch = sampler.batch(number, max(CLIPS, self.items))
+            data[split] = _batches(batch.noisy[:count], batch.clean[:count])
         longest = round(self.seconds * sample_rate)
         for split in ("valid", "test"):
             chosen = _spread(getattr(files, split)(), self.items)
@@ -75,13 +82,10 @@ class Signals:
                 [torch.from_numpy(x[:longest]) for x in mix.render(sample_rate)]
                 for mix in chosen
             ]
-            data[split] = [
-                tuple(
-                    pad_sequence(list(side), batch_first=True)
-                    for side in zip(*pairs[at : at + BATCH], strict=True)
-                )
-                for at in range(0, len(pairs), BATCH)
-            ]
+            sides = zip(*pairs, strict=True)
+            data[split] = _batches(
+                *(pad_sequence(list(side), True) for side in sides)
+            )
         return data
 
     def training(
@@ -128,6 +132,10 @@ class Signals:
             clip_seconds=seconds,
             sample_rate=rate,
         )
+
+
+def _batches(noisy: Tensor, clean: Tensor) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(noisy.split(BATCH), clean.split(BATCH), strict=True))
 
 
 def _spread(rows: list, count: int) -> list:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from speechbrain_dsn.quantization.packing import scheme_bytes
 
 __all__ = ["SPLITS", "Subject", "Task"]
 
-SPLITS = ("calibration", "valid", "test")
+SPLITS = ("calibration", "search", "valid", "test")
 Widths = Mapping[str, Mapping[str, int]]  # of each GRU, by operator
 
 
@@ -44,10 +44,12 @@ class Task:
     measure : str
         What the error is, with its unit.
     batches : dict of str to list
-        By split: ``calibration`` for ranges, ``valid`` for the search,
-        ``test`` for what is reported.
+        By split: ``calibration`` for ranges and ``search`` for fronts, both
+        of data to train on; ``valid`` to choose by, ``test`` to report.
+    output : callable
+        ``(model, batch) -> Tensor``.
     score : callable
-        ``(model, batch) -> Tensor [items]``, the errors of a batch.
+        ``(output, batch) -> Tensor [items]``, the errors of a batch.
     origin : str
         Where the model comes from.
     """
@@ -57,7 +59,8 @@ class Task:
     grus: Sequence[str]
     measure: str
     batches: dict[str, list[Any]]
-    score: Callable[[nn.Module, Any], Tensor]
+    output: Callable[[nn.Module, Any], Tensor]
+    score: Callable[[Tensor, Any], Tensor]
     origin: str
 
 
@@ -112,6 +115,7 @@ class Subject:
             owner, _, name = path.rpartition(".")
             setattr(self.model.get_submodule(owner), name, self.slots[path])
         self.ranges = self._calibrate()
+        self._wanted = list(self._outputs("search", None))
 
     @property
     def operators(self) -> list[tuple[str, str]]:
@@ -122,7 +126,8 @@ class Subject:
         seen: dict[str, list[Tensor]] = {path: [] for path in self.slots}
         for path, slot in self.slots.items():
             slot.watch = seen[path].append
-        self.error("calibration")
+        for _ in self._outputs("calibration", None):
+            pass  # the slots watch
         for slot in self.slots.values():
             slot.watch = None
         ranges = {}
@@ -178,7 +183,43 @@ class Subject:
         grus = [gru_weights(slot.gru) for slot in self.slots.values()]
         return 4 * sum(x.numel() for weights in grus for x in weights)
 
-    @torch.no_grad()
+    def _outputs(self, split: str, widths: Widths | None) -> Iterator[Tensor]:
+        """What the model makes of each batch."""
+        grus = {} if widths is None else self.quantise(widths)
+        for path, slot in self.slots.items():
+            slot.run = grus.get(path)
+        batches = self.task.batches[split]
+        if not batches:
+            raise InputError(f"{self.task.name}: no data for {split}")
+        with torch.no_grad():
+            for batch in batches:
+                yield self.task.output(self.model, batch)
+
+    def deviation(self, widths: Widths) -> float:
+        """How far the output is from that of real numbers: what a search
+        makes small.
+
+        Ours. The error itself has a part of chance, by which a search on a
+        few items lets itself be led; this has not, and it needs no labels.
+
+        Arguments
+        ---------
+        widths : mapping
+            By path and operator.
+
+        Returns
+        -------
+        float
+            Energy of the difference over that of the output, on the data of
+            the search.
+        """
+        wanted, rest = 0.0, 0.0
+        outputs = self._outputs("search", widths)
+        for found, exact in zip(outputs, self._wanted, strict=True):
+            wanted += exact.double().square().sum().item()
+            rest += (found.double() - exact).square().sum().item()
+        return self._finite("deviation", rest / max(wanted, 1e-30))
+
     def error(self, split: str, widths: Widths | None = None) -> float:
         """How wrong the model is.
 
@@ -199,17 +240,14 @@ class Subject:
         InputError
             If that is no finite number, or there are no items.
         """
-        grus = {} if widths is None else self.quantise(widths)
-        for path, slot in self.slots.items():
-            slot.run = grus.get(path)
-        batches = self.task.batches[split]
-        if not batches:
-            raise InputError(f"{self.task.name}: no data for {split}")
-        errors = [self.task.score(self.model, batch) for batch in batches]
-        result = torch.cat(errors).double().mean().item()
-        if not math.isfinite(result):
+        outputs, batches = self._outputs(split, widths), self.task.batches
+        pairs = zip(outputs, batches[split], strict=True)
+        errors = torch.cat([self.task.score(*pair) for pair in pairs])
+        return self._finite(f"error on {split}", errors.double().mean().item())
+
+    def _finite(self, what: str, value: float) -> float:
+        if not math.isfinite(value):
             raise InputError(
-                f"{self.task.name}: error on {split} is {result}, expected a "
-                "finite number"
+                f"{self.task.name}: {what} is {value}, expected a finite number"
             )
-        return result
+        return value

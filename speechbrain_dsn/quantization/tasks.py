@@ -33,14 +33,14 @@ from speechbrain_dsn.quantization.digits import (
 )
 from speechbrain_dsn.quantization.exits import (
     Chooser,
-    disagreement,
     train_chooser,
 )
 from speechbrain_dsn.quantization.signals import Signals
-from speechbrain_dsn.quantization.subject import Task
+from speechbrain_dsn.quantization.subject import SPLITS, Task
 
 __all__ = ["TASKS", "TaskOptions", "make_task", "task_of_model"]
 
+Batch = tuple[Tensor, Tensor]  # input, and what it is compared with
 SMALL = [64, 64, 64, 96, 96]  # of an nsNet2 that is trained on the spot
 
 
@@ -59,7 +59,8 @@ class TaskOptions:
     steps : int, optional
         Of a model that is trained on the spot; each task has a default.
     items : int
-        Mixtures (for digits: hundreds of digits) of valid, and of test.
+        Mixtures (for digits: hundreds of digits) to search on, to choose by
+        and to test on.
     seconds : float
         Longest part of a mixture.
     seed : int
@@ -167,9 +168,11 @@ def _enhancement(
 ) -> Task:
     decide = model.decide()
 
-    def score(enhancer: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        noisy, clean = batch
-        return negative_si_sdr(enhancer(noisy, **decide)[0], clean)
+    def output(enhancer: nn.Module, batch: Batch) -> Tensor:
+        return enhancer(batch[0], **decide)[0]
+
+    def score(estimate: Tensor, batch: Batch) -> Tensor:
+        return negative_si_sdr(estimate, batch[1])
 
     rate = model.config.sample_rate
     return Task(
@@ -178,6 +181,7 @@ def _enhancement(
         grus,
         "negative SI-SDR in dB",
         options.signals.batches(rate),
+        output,
         score,
         model.config.name,
     )
@@ -254,7 +258,8 @@ def exits(options: TaskOptions) -> Task:
         ["router.memory"],
         "share of frames that choose another exit than with real numbers",
         chosen,
-        disagreement,
+        _on_input,
+        _misses,
         origin,
     )
 
@@ -273,16 +278,30 @@ def digits(options: TaskOptions) -> Task:
 
     _remembered(reader, train, options, ("digits", steps))
     data = {}
-    for number, split in enumerate(("calibration", "valid", "test"), 1):
+    for number, split in enumerate(SPLITS, 1):
         own = torch.Generator().manual_seed(10_000 * number + options.seed)
         data[split] = [draw_digits(100 * options.items, own)]
 
-    def score(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-        return (model(batch[0]).argmax(-1) != batch[1]).double()
-
     return Task(
-        "digits", reader, ["gru"], "error rate", data, score, "digits-small"
+        "digits",
+        reader,
+        ["gru"],
+        "error rate",
+        data,
+        _on_input,
+        _misses,
+        "digits-small",
     )
+
+
+def _on_input(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits ``[..., classes]``."""
+    return model(batch[0])
+
+
+def _misses(logits: Tensor, batch: Batch) -> Tensor:
+    """0 or 1 for each class that was to be found."""
+    return (logits.argmax(-1) != batch[1]).double().flatten()
 
 
 def _remembered(
