@@ -234,7 +234,9 @@ def _front_text(values: dict[str, Any]) -> str:
         f"{values['tried']} sets of widths tried, population "
         f"{values['population']}, {values['generations']} generations, seed "
         f"{values['seed']}\n"
-        f"as accurate on valid as uniform 8 bits: "
-        f"{equal['bytes']['total']:,} bytes, "
-        f"{100 * equal['saving']:.0f} % smaller"
+        f"as accurate on valid as uniform 8 bits, within "
+        f"{values['tolerance']:g}: {equal['bytes']['total']:,} bytes, "
+        f"{100 * equal['saving']:.0f} % smaller; error on test "
+        f"{equal['error_test']:.4f} against "
+        f"{values['uniform']['error_test']:.4f}"
     )

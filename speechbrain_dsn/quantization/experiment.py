@@ -83,8 +83,9 @@ def search_result(
     dict
         What JSON can hold: ``front`` by ascending size, ``uniform``, and
         ``equal_accuracy``: the smallest point whose error on valid is at
-        most that of uniform 8 bits, and how much of its size it saves;
-        uniform 8 bits itself where there is none.
+        most that of uniform 8 bits and the ``tolerance`` of the task, and
+        how much of its size it saves; uniform 8 bits itself where there is
+        none.
     """
     operators = subject.operators
 
@@ -106,10 +107,11 @@ def search_result(
         widths = _widths(subject, point.genes)
         row = {"widths": widths, "deviation": point.error}
         front.append(row | _measured(subject, widths))
+    tolerance = subject.task.tolerance
     equal = next(
         row
         for row in [*front, {"widths": uniform, **baseline}]
-        if row["error_valid"] <= baseline["error_valid"]
+        if row["error_valid"] <= baseline["error_valid"] + tolerance
     )
     total = baseline["bytes"]["total"]
     return _head(subject) | {
@@ -117,6 +119,7 @@ def search_result(
         "generations": options.generations,
         "seed": options.seed,
         "tried": len(met),
+        "tolerance": tolerance,
         "uniform": {"bits": BASELINE, **baseline},
         "equal_accuracy": {
             **equal,

@@ -52,6 +52,8 @@ class Task:
         ``(output, batch) -> Tensor [items]``, the errors of a batch.
     origin : str
         Where the model comes from.
+    tolerance : float
+        By how much an error may be larger and count as equal (ours).
     """
 
     name: str
@@ -62,6 +64,7 @@ class Task:
     output: Callable[[nn.Module, Any], Tensor]
     score: Callable[[Tensor, Any], Tensor]
     origin: str
+    tolerance: float
 
 
 class _Slot(nn.Module):

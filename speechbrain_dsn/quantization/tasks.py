@@ -41,6 +41,8 @@ from speechbrain_dsn.quantization.subject import SPLITS, Task
 __all__ = ["TASKS", "TaskOptions", "make_task", "task_of_model"]
 
 Batch = tuple[Tensor, Tensor]  # input, and what it is compared with
+# What counts as equal: in dB, and in shares of frames or digits.
+EQUAL_DB, EQUAL_SHARE = 0.05, 0.005
 SMALL = [64, 64, 64, 96, 96]  # of an nsNet2 that is trained on the spot
 
 
@@ -184,6 +186,7 @@ def _enhancement(
         output,
         score,
         model.config.name,
+        EQUAL_DB,
     )
 
 
@@ -261,6 +264,7 @@ def exits(options: TaskOptions) -> Task:
         _on_input,
         _misses,
         origin,
+        EQUAL_SHARE,
     )
 
 
@@ -291,6 +295,7 @@ def digits(options: TaskOptions) -> Task:
         _on_input,
         _misses,
         "digits-small",
+        EQUAL_SHARE,
     )
 
 
