@@ -7,7 +7,6 @@ Authors
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +126,6 @@ def run(args: argparse.Namespace) -> int:
 
         values = uniform_result(subject, args.bits or 8, folder)
         text = _uniform_text
-    name = "front" if args.search else f"uniform{values['bits']}"
-    _write(folder / f"{name}.json", values)
     emit(values, f"{text(values)}\nwritten to {folder}", args.json)
     return 0
 
@@ -158,42 +155,16 @@ def _subject(args: argparse.Namespace) -> tuple[Subject, Path]:
 
 
 def _search(subject: Subject, options: Any, folder: Path) -> dict[str, Any]:
-    from speechbrain_dsn.plots.front import plot_front
     from speechbrain_dsn.quantization.experiment import search_result
 
     try:
-        values = search_result(subject, options, folder)
+        return search_result(subject, options, folder)
     except KeyboardInterrupt:
         complain(
             f"stopped; {folder / 'search.json'} keeps what was tried, the "
             "same command goes on from there"
         )
         raise
-    uniform, front = values["uniform"], values["front"]
-
-    def place(row: dict[str, Any]) -> tuple[float, float]:
-        return row["bytes"]["total"], row["deviation"]
-
-    plot_front(
-        [place(row) for row in front],
-        values.pop("met"),
-        place(uniform),
-        [row["error_test"] for row in front],
-        (uniform["error_test"], values["float"]["error_test"]),
-        folder / "front.png",
-        f"{values['measure']} (test)",
-        f"{values['task']}: {values['model']}",
-    )
-    return values
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    from speechbrain_dsn.dataio.tables import write_text
-
-    try:
-        write_text(path, json.dumps(values, indent=1) + "\n")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _row(name: str, row: dict[str, Any]) -> list[str]:

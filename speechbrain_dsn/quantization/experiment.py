@@ -7,15 +7,20 @@ Authors
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from speechbrain_dsn.dataio.tables import write_text
+from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.nnet.gru_scheme import uniform_widths
+from speechbrain_dsn.plots.front import plot_front
 from speechbrain_dsn.quantization.gru import IntegerGRU
 from speechbrain_dsn.quantization.search import (
     Evaluations,
+    Point,
     SearchOptions,
     pareto_front,
     search,
@@ -38,7 +43,8 @@ def uniform_result(subject: Subject, bits: int, folder: Path) -> dict[str, Any]:
     bits : int
         2..16.
     folder : Path
-        The integers are written to ``uniform<bits>`` in it.
+        The integers are written to ``uniform<bits>`` in it, and what is
+        returned to ``uniform<bits>.json``.
 
     Returns
     -------
@@ -47,11 +53,13 @@ def uniform_result(subject: Subject, bits: int, folder: Path) -> dict[str, Any]:
         and bytes.
     """
     widths = dict.fromkeys(subject.slots, uniform_widths(bits))
-    return _head(subject) | {
+    values = _head(subject) | {
         "bits": bits,
         **_measured(subject, widths),
         "files": _export(subject, widths, folder / f"uniform{bits}"),
     }
+    _write(folder / f"uniform{bits}.json", values)
+    return values
 
 
 def search_result(
@@ -74,7 +82,8 @@ def search_result(
         Budget and seed.
     folder : Path
         ``search.json`` keeps the state; the integers of the smallest point
-        that is as accurate as uniform 8 bits go to ``mixed``.
+        that is as accurate as uniform 8 bits go to ``mixed``, what is
+        returned to ``front.json``, and its picture to ``front.png``.
     progress : bool
         Whether to show a bar on stderr.
 
@@ -114,7 +123,7 @@ def search_result(
         if row["error_valid"] <= baseline["error_valid"] + tolerance
     )
     total = baseline["bytes"]["total"]
-    return _head(subject) | {
+    values = _head(subject) | {
         "population": options.population,
         "generations": options.generations,
         "seed": options.seed,
@@ -127,8 +136,10 @@ def search_result(
             "files": _export(subject, equal["widths"], folder / "mixed"),
         },
         "front": front,
-        "met": [[point.size, point.error] for point in met],
     }
+    _write(folder / "front.json", values)
+    _draw(values, met, folder / "front.png")
+    return values
 
 
 def subject_name(subject: Subject) -> str:
@@ -182,6 +193,31 @@ def _measured(subject: Subject, widths: Widths) -> dict[str, Any]:
         "error_test": subject.error("test", widths),
         "bytes": subject.bytes(widths),
     }
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    try:
+        write_text(path, json.dumps(values, indent=1) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _draw(values: dict[str, Any], met: list[Point], path: Path) -> None:
+    uniform, front = values["uniform"], values["front"]
+
+    def place(row: dict[str, Any]) -> tuple[float, float]:
+        return row["bytes"]["total"], row["deviation"]
+
+    plot_front(
+        [place(row) for row in front],
+        [(point.size, point.error) for point in met],
+        place(uniform),
+        [row["error_test"] for row in front],
+        (uniform["error_test"], values["float"]["error_test"]),
+        path,
+        f"{values['measure']} (test)",
+        f"{values['task']}: {values['model']}",
+    )
 
 
 @torch.no_grad()
