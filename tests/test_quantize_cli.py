@@ -76,16 +76,15 @@ def test_the_front_is_never_behind_uniform_eight_bits(seed, tmp_path_factory):
 
 
 def test_searching_pays(tmp_path):
-    known = evaluations(tmp_path / "search.json")
-    found = search(OPERATORS, known, SearchOptions(20, 25), progress=False)
+    known, few = evaluations(tmp_path / "search.json"), OPERATORS[:10]
+    found = search(few, known, SearchOptions(20, 25), progress=False)
     first = found[:20]  # the first population
 
     def least(points, size):
         return min(p.error for p in points if p.size <= size)
 
-    sizes = [sum(toy(np.full(len(OPERATORS), 8))[1:]), 9 * len(OPERATORS)]
-    for size in sizes:
-        assert least(found, size) < 0.9 * least(first, size)
+    for size in (70, 80, 90):
+        assert least(found, size) < 0.8 * least(first, size)
 
 
 @pytest.mark.parametrize("stop", [1, 9, 10, 17, 29])
@@ -223,14 +222,14 @@ def test_the_command_offers_all_tasks():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_runs_on_integers(name, tmp_path):
-    """Many bits change nothing, few bits much; training is remembered."""
+    """Many bits change little, few bits much; training is remembered."""
     subject = Subject(make_task(name, quick(tmp_path)))
     deviations = [
         subject.deviation(dict.fromkeys(subject.slots, uniform_widths(bits)))
         for bits in (16, 8, 2)
     ]
-    assert deviations[0] < 1e-3 < deviations[2]
     assert deviations == sorted(deviations)
+    assert deviations[0] < min(1e-3, 0.05 * deviations[2])
     widths = dict.fromkeys(subject.slots, uniform_widths(16))
     exact, found = subject.error("test"), subject.error("test", widths)
     assert found == pytest.approx(exact, abs=0.05)
