@@ -43,7 +43,7 @@ class Chooser(nn.Module):
     ) -> None:
         super().__init__()
         self.stft, self.router = front_end.stft, router
-        self.compress = front_end.compress
+        self.compression = front_end.compression
         self.sample_rate = front_end.sample_rate
 
     @classmethod
@@ -87,7 +87,7 @@ class Chooser(nn.Module):
         Tensor
             ``[B, T, choices]``, the largest one wins.
         """
-        return self.router(self.compress(self.stft(wav)))
+        return self.router(self.stft(wav).abs() ** self.compression)
 
 
 def frame_classes(chooser: Chooser, noisy: Tensor, clean: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ __all__ = [
 
 FORMAT_VERSION = 1
 # What the size depends on; the other operators' widths are free of charge.
-PRICED = ("weight", "bias", "sum", "gate", "state")
+PRICED = ("weight_", "bias_", "sum_", "gate_", "state")
 GENEROUS = 12
 
 

@@ -68,13 +68,11 @@ class Signals:
         """
         files = self._files()
         sampler = self._sampler(files, self.seconds, self.seed + 1, sample_rate)
-        data: dict[str, list] = {}
-        for number, (split, count) in enumerate(
-            (("calibration", CLIPS), ("search", self.items))
-        ):
-            # Batches of one size, so that none holds a clip of another.
-            batch = sampler.batch(number, max(CLIPS, self.items))
-            data[split] = _batches(batch.noisy[:count], batch.clean[:count])
+        batch = sampler.batch(0, CLIPS + self.items)
+        data = {
+            "calibration": _batches(batch.noisy[:CLIPS], batch.clean[:CLIPS]),
+            "search": _batches(batch.noisy[CLIPS:], batch.clean[CLIPS:]),
+        }
         longest = round(self.seconds * sample_rate)
         for split in ("valid", "test"):
             chosen = _spread(getattr(files, split)(), self.items)

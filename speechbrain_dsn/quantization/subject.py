@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -118,7 +119,6 @@ class Subject:
             owner, _, name = path.rpartition(".")
             setattr(self.model.get_submodule(owner), name, self.slots[path])
         self.ranges = self._calibrate()
-        self._wanted = list(self._outputs("search", None))
 
     @property
     def operators(self) -> list[tuple[str, str]]:
@@ -198,6 +198,10 @@ class Subject:
             for batch in batches:
                 yield self.task.output(self.model, batch)
 
+    @cached_property
+    def _exact(self) -> list[Tensor]:
+        return list(self._outputs("search", None))
+
     def deviation(self, widths: Widths) -> float:
         """How far the output is from that of real numbers: what a search
         makes small.
@@ -216,9 +220,9 @@ class Subject:
             Energy of the difference over that of the output, on the data of
             the search.
         """
-        wanted, rest = 0.0, 0.0
+        wanted, rest, exacts = 0.0, 0.0, self._exact
         outputs = self._outputs("search", widths)
-        for found, exact in zip(outputs, self._wanted, strict=True):
+        for found, exact in zip(outputs, exacts, strict=True):
             wanted += exact.double().square().sum().item()
             rest += (found.double() - exact).square().sum().item()
         return self._finite("deviation", rest / max(wanted, 1e-30))

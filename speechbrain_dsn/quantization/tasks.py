@@ -21,6 +21,7 @@ from speechbrain_dsn.dataio.tables import fingerprint, write_bytes
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.lobes.models.ftfnet import FTFNet
 from speechbrain_dsn.lobes.models.nsnet2 import DynamicNsNet2, NsNet2
+from speechbrain_dsn.lobes.models.nsnet2.stages import RecurrentStage
 from speechbrain_dsn.losses import MultiResolutionCompressedLoss
 from speechbrain_dsn.losses.waveform import negative_si_sdr
 from speechbrain_dsn.miniset import miniset_folder
@@ -206,9 +207,7 @@ def nsnet2(options: TaskOptions) -> Task:
     grus = [
         f"lobe.{name}.layer"
         for name, stage in model.enhancer.lobe.named_modules()
-        if name.startswith(("stages", "branches"))
-        and hasattr(stage, "layer")
-        and hasattr(stage.layer, "rnn")
+        if isinstance(stage, RecurrentStage)
     ]
     if not grus:
         raise InputError(
