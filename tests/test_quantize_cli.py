@@ -301,6 +301,27 @@ def test_a_search_from_the_command_line(tmp_path, capsys):
     assert (out / "search.json").read_bytes() == before
 
 
+def test_ctrl_c_keeps_what_was_tried(tmp_path, capsys, monkeypatch):
+    deviation, calls = Subject.deviation, []
+
+    def interrupted(self, widths):
+        calls.append(widths)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return deviation(self, widths)
+
+    monkeypatch.setattr(Subject, "deviation", interrupted)
+    out = tmp_path / "out"
+    command = ["quantize", "--task", "digits", *QUICK, *BUDGET, "-o", str(out)]
+    assert main(command) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    state = json.loads((out / "search.json").read_text())
+    assert len(state["evaluations"]) == 7
+    assert main(command) == 0
+    state = json.loads((out / "search.json").read_text())
+    assert len(state["evaluations"]) == len(calls) - 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

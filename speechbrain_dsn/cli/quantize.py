@@ -7,13 +7,13 @@ Authors
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechbrain_dsn.cli.report import (
     add_json_argument,
     check_json_target,
-    complain,
     emit,
     table,
 )
@@ -160,9 +160,10 @@ def _search(subject: Subject, options: Any, folder: Path) -> dict[str, Any]:
     try:
         return search_result(subject, options, folder)
     except KeyboardInterrupt:
-        complain(
-            f"stopped; {folder / 'search.json'} keeps what was tried, the "
-            "same command goes on from there"
+        print(
+            f"{folder / 'search.json'} keeps what was tried, the same "
+            "command goes on from there",
+            file=sys.stderr,
         )
         raise
 

@@ -147,9 +147,9 @@ def _observe(weights: list[Tensor], x: Tensor) -> dict:
     ranges: dict = {"input": _range(x), "state": (0.0, 0.0)}
 
     def see(name: str, y: Tensor) -> Tensor:
-        ranges.update(
-            merged([{name: _range(y)}, {name: ranges.get(name, _range(y))}])
-        )
+        found = _range(y)
+        low, high = ranges.get(name, found)
+        ranges[name] = (min(low, found[0]), max(high, found[1]))
         return y
 
     def three(kind: str, side: str, y: Tensor) -> list[Tensor]:
