@@ -108,6 +108,7 @@ def test_wheel_carries_the_data(tmp_path):
             if folder == "hparams":
                 inside = f"speechbrain_dsn/{inside}"
             assert path.is_dir() or inside in names
+    assert "speechbrain_dsn/quantization/gru.c" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     # Unpacked, it works without the repository.
     site = tmp_path / "site"

@@ -27,10 +27,23 @@ def write_text(path: os.PathLike, text: str) -> None:
     text : str
         Written as UTF-8.
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: os.PathLike, content: bytes) -> None:
+    """The same for bytes.
+
+    Arguments
+    ---------
+    path : path
+        Its folder is made if need be.
+    content : bytes
+        The file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", newline="")
+    part.write_bytes(content)
     os.replace(part, path)
 
 

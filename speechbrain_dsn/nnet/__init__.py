@@ -9,6 +9,7 @@ from speechbrain_dsn.nnet.conv import DynamicConv2d, DynamicConvTranspose2d
 from speechbrain_dsn.nnet.dgru import DGRU
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
+from speechbrain_dsn.nnet.quantized import QuantizedGRU
 from speechbrain_dsn.nnet.rnn import FrequencyGRU, TimeGRU
 from speechbrain_dsn.nnet.transformer import SlimmableTransformer
 
@@ -20,6 +21,7 @@ __all__ = [
     "DynamicLinear",
     "FrequencyAttention",
     "FrequencyGRU",
+    "QuantizedGRU",
     "SlimmableTransformer",
     "TimeAttention",
     "TimeGRU",
