@@ -93,6 +93,13 @@ class QualityPredictor(Enhancer):
             "segment": self.frames(self.segment),
         }
 
+    @property
+    def min_seconds(self) -> float:
+        """Shortest signal that the lobe takes; ours: a quarter of a second
+        at least, as for PESQ and DNSMOS."""
+        samples = self.n_fft + (self.lobe.min_frames - 1) * self.hop
+        return max(0.25, samples / self.sample_rate)
+
     def frames(self, samples: int | Tensor) -> int | Tensor:
         """Frames that lie within a signal.
 

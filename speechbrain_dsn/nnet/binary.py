@@ -134,7 +134,7 @@ class GridConv2d(_Grid, nn.Conv2d):
         """
         points, scale = on_grid(self.weight, self.weights)
         sums = self._conv_forward(x, points, None)
-        return sums * scale + self.bias[:, None, None]
+        return torch.addcmul(self.bias[:, None, None], sums, scale)
 
 
 class GridLinear(_Grid, nn.Linear):
@@ -170,4 +170,5 @@ class GridLinear(_Grid, nn.Linear):
             ``[..., out]``.
         """
         points, scale = on_grid(self.weight, self.weights)
-        return nn.functional.linear(x, points) * scale + self.bias
+        sums = nn.functional.linear(x, points)
+        return torch.addcmul(self.bias, sums, scale)

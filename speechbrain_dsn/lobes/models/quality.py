@@ -135,8 +135,11 @@ class QualityNet(nn.Module):
             )
         if len(set(targets)) < len(targets):
             raise ValueError(f"targets: expected each once, got {targets}")
-        if bands < self.min_frames:
-            raise ValueError(f"bands: expected at least 8, got {bands}")
+        if min(bands, segment) < self.min_frames:
+            raise ValueError(
+                f"expected at least {self.min_frames} bands and frames, got "
+                f"{bands} and {segment}"
+            )
         self.mode, self.targets = mode, tuple(targets)
         self.dropout, self.bands = dropout, bands
         self.frame_rate, self.segment = frame_rate, segment
@@ -225,20 +228,20 @@ class QualityNet(nn.Module):
         }
         return CostReport(layers, self.frame_rate / self.segment)
 
-    def memory(self, mode: str | None = None) -> dict[str, LayerMemory]:
-        """Memory of each layer for one segment.
+    def memory(self, mode: str) -> dict[str, LayerMemory]:
+        """Memory of each layer for one segment, if it ran in a mode.
 
         Arguments
         ---------
-        mode : str, optional
-            A key of `MODES`; the net's own by default.
+        mode : str
+            A key of `MODES`.
 
         Returns
         -------
         dict of str to LayerMemory
             By name.
         """
-        like = self if mode in (None, self.mode) else self._in_mode(mode)
+        like = self._in_mode(mode)
         bits = 1 if like.binary else 32
         layers = {}
         sizes = self._sizes(self.segment)
@@ -253,7 +256,7 @@ class QualityNet(nn.Module):
             )
         return layers
 
-    def memory_bytes(self, mode: str | None = None) -> int:
+    def memory_bytes(self, mode: str) -> int:
         """The largest map and all weights: what inference on one segment
         takes, one layer after the other, beside its input.
 
@@ -262,8 +265,8 @@ class QualityNet(nn.Module):
 
         Arguments
         ---------
-        mode : str, optional
-            A key of `MODES`; the net's own by default.
+        mode : str
+            A key of `MODES`.
 
         Returns
         -------
@@ -278,9 +281,9 @@ class QualityNet(nn.Module):
     def _in_mode(self, mode: str) -> QualityNet:
         """A net of the same sizes."""
         channels = [conv.out_channels for conv in self.convs]
-        hidden, more = self.dense[0].out_features, {"bands": self.bands}
-        with torch.device("meta"):
-            return QualityNet(mode, self.targets, channels, hidden, **more)
+        hidden = self.dense[0].out_features
+        with torch.device("meta"):  # nothing but sizes
+            return QualityNet(mode, self.targets, channels, hidden)
 
 
 def _cut(x: Tensor, lengths: Tensor | None) -> Tensor:
