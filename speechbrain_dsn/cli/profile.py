@@ -92,9 +92,7 @@ def _memory(values: dict[str, Any]) -> str:
         for name in values["layers"]
     }
     lines = [[name, *cells] for name, cells in layers.items()]
-    lines.append(
-        ["largest + all", *(f"{total:,}" for total in modes.values())]
-    )
+    lines.append(["largest + all", *(f"{total:,}" for total in modes.values())])
     found = values["memory_conditions"]
     return (
         f"\nbytes of maps + weights for {found['seconds']:g} s, this model "

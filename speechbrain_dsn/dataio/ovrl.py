@@ -239,15 +239,30 @@ def annotate_ovrl(
     """
 
     def job(mixture: FixedMixture) -> Job:
-        files = mixture.speech.parts[-3:], mixture.noise.parts[-3:]
-        numbers = mixture.noise_offset, mixture.snr_db, mixture.level_dbfs
-        key = hashlib.sha256(repr((files, numbers)).encode()).hexdigest()
-        return Job(
-            mixture.name, key[:16], lambda: mixture.render(sample_rate)[0]
-        )
+        key = mixture_key(mixture)
+        return Job(mixture.name, key, lambda: mixture.render(sample_rate)[0])
 
     jobs = [job(mixture) for mixture in mixtures]
     return score_once(jobs, table, workers, score, sample_rate, progress)
+
+
+def mixture_key(mixture: FixedMixture) -> str:
+    """A name for what a mixture sounds like.
+
+    Arguments
+    ---------
+    mixture : FixedMixture
+        Its files are known by name.
+
+    Returns
+    -------
+    str
+        Hexadecimal; it stays when the corpus moves to another folder.
+    """
+    files = mixture.speech.parts[-3:], mixture.noise.parts[-3:]
+    numbers = mixture.noise_offset, mixture.snr_db, mixture.level_dbfs
+    key = hashlib.sha256(repr((files, numbers)).encode()).hexdigest()
+    return key[:16]
 
 
 def ovrl_of_clips(

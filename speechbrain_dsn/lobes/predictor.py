@@ -115,6 +115,12 @@ class QualityPredictor(Enhancer):
         """
         return (samples - self.n_fft) // self.hop + 1
 
+    @property
+    def feature_settings(self) -> tuple[float, ...]:
+        """What features depend on."""
+        numbers = self.sample_rate, self.n_fft, self.hop, self.bands
+        return (*numbers, self.segment, FLOOR, CENTRE, SPREAD)
+
     def features(self, wav: Tensor) -> Tensor:
         """What the lobe sees.
 
