@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +11,27 @@ import pytest
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
-from tiny_model import save_tiny
+from tiny_model import noise, save_tiny
 from yaml_files import check_header_and_keys, top_level_keys
 
 import speechbrain_dsn
+from speechbrain_dsn.dataio.mixing import MixtureSampler
 from speechbrain_dsn.dataio.tables import read_csv
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.quality import QualityPrediction
 from speechbrain_dsn.lobes.models.quality import TARGETS
 from speechbrain_dsn.metrics import METRICS
 from speechbrain_dsn.miniset import miniset_folder
 from speechbrain_dsn.pretrained import load_model
+from speechbrain_dsn.training.data import FolderData
 from speechbrain_dsn.training.degradation import NOISY, Degradations
+from speechbrain_dsn.training.enhancement import run_enhancement
 from speechbrain_dsn.training.quality import run_quality
 from speechbrain_dsn.training.quality_data import Example, LabelledClips
 
 ROOT = Path(__file__).resolve().parents[1]
 YAML = ROOT / "recipes/Folders/quality/hparams/quality.yaml"
-CLIPS = 4
+CLIPS = 3
 SHORT = {
     "clips": CLIPS,
     "batch_size": 2,
@@ -52,6 +57,12 @@ def run(data, out, labels, /, **overrides):
     run_quality(hparams, run_opts)
 
 
+class Counter:
+    """In place of SpeechBrain's."""
+
+    current = 1
+
+
 def rows(labels, split):
     return read_csv(labels / f"labels_{split}.csv", TARGETS)
 
@@ -62,7 +73,7 @@ def folder(tmp_path_factory):
     root, data = miniset_folder(), tmp_path_factory.mktemp("data")
     for name in ("speech", "noise", "manifest.csv"):
         (data / name).symlink_to(root / name)
-    for name, count in (("enhance_valid.csv", 2), ("enhance_test.csv", 3)):
+    for name, count in (("enhance_valid.csv", 1), ("enhance_test.csv", 3)):
         lines = (root / name).read_text("utf-8").splitlines()[: count + 1]
         (data / name).write_text("\n".join(lines) + "\n", "utf-8")
     return data
@@ -101,7 +112,7 @@ def test_labels_are_what_was_asked_for(finished):
     home, _ = finished
     assert len(rows(home / "labels", "train")) == CLIPS
     # Each fixed mixture is there as it is, and enhanced.
-    assert len(rows(home / "labels", "valid")) == 2 * 2
+    assert len(rows(home / "labels", "valid")) == 2
     names = [row["id"] for row in rows(home / "labels", "test")]
     assert sum(name.endswith("-enhanced") for name in names) == 3
     for row in rows(home / "labels", "train"):
@@ -213,26 +224,24 @@ def test_degradations_are_drawn_by_name(finished):
         "tiny@0.25",
         "tiny",
     }
-    noisy = np.random.default_rng(0).normal(size=8000).astype(np.float32)
+    noisy = noise(16_000)[:, 0] * 10
     loud = found.apply(NOISY, noisy)
     assert np.abs(loud).max() == pytest.approx(1)
     few, many = (found.apply(kind, noisy) for kind in found.kinds[1:])
-    assert len(few) == len(many) == 8000 and not np.array_equal(few, many)
+    assert len(few) == len(many) == 16_000 and not np.array_equal(few, many)
 
 
 def test_every_clip_comes_once_per_pass(tmp_path):
-    class Counter:
-        current = 1
-
     examples = []
     for number in range(6):
         path = tmp_path / f"{number}.npy"
         np.save(path, np.zeros((1, 10, 8), np.float16))
         examples.append(Example(str(number), NOISY, path, {"pesq": number}))
-    clips = LabelledClips(Counter, examples, ["pesq"], 2, 3, seed=1)
+    counter = Counter()
+    clips = LabelledClips(counter, examples, ["pesq"], 2, 3, seed=1)
 
     def epoch(number):
-        Counter.current = number
+        counter.current = number
         return torch.cat([clips[i].labels for i in range(3)]).flatten().tolist()
 
     first, second = epoch(1), epoch(2)
@@ -241,3 +250,71 @@ def test_every_clip_comes_once_per_pass(tmp_path):
     assert clips[0].features.shape == (2, 10, 8)
     with pytest.raises(IndexError):
         clips[3]
+
+
+def judging_data(folder, out, judge, **more):
+    sizes = {"batch_size": 2, "batches_per_epoch": 2, "scored_clips": 4}
+    data = FolderData(
+        folder,
+        out,
+        partial(MixtureSampler, clip_seconds=1.0),
+        scored_from=2,
+        guided=True,
+        judge=judge,
+        **sizes | more,
+    )
+    data.prepare()
+    return data
+
+
+def test_a_judge_scores_every_new_clip(folder, finished, tmp_path):
+    home, _ = finished
+    judge = str(home / "out/model")
+    data = judging_data(folder, tmp_path / "a", judge)
+    assert not list((tmp_path / "a").glob("clips_ovrl*"))
+    first = data.train_ovrl()
+    assert first.shape == (4,) and np.isfinite(first).all()
+    counter = Counter()
+    clips = data.train(counter)
+    assert clips[0].ovrl is None
+    prediction = QualityPrediction.from_pretrained(judge)
+    column = prediction.targets.index("dnsmos_ovrl")
+    for counter.current in (2, 3):
+        batch = clips[1]
+        wanted = prediction.predict_batch(batch.noisy)[:, column].clamp(1, 5)
+        torch.testing.assert_close(batch.ovrl, wanted)
+        number = 2 * (counter.current - 1) + 1
+        assert torch.equal(batch.noisy, data.sampler.batch(number, 2).noisy)
+
+
+def test_mgt_dsn_guided_by_a_judge(folder, finished, tmp_path):
+    home, _ = finished
+    path = ROOT / "recipes/Folders/enhance/hparams/mgt_dsn.yaml"
+    overrides = {
+        "data_folder": str(folder),
+        "output_folder": str(tmp_path / "out"),
+        "judge": str(home / "out/model"),
+        "clip_seconds": 1,
+        "batch_size": 2,
+        "batches_per_epoch": 1,
+        "scored_from": 1,
+        "scored_clips": 4,
+        "plan": {"policy": 1},
+        "test_metrics": ["si_sdr"],
+        "test_budgets": [],
+        "strengths": [],
+        "workers": 1,
+    }
+    with open(path, encoding="utf-8") as file:
+        hparams = load_hyperpyyaml(file, overrides)
+    options = ["--device", "cpu", "--noprogressbar"]
+    _, run_opts, _ = sb.parse_arguments([str(path), *options])
+    run_enhancement(hparams, run_opts)
+    mean = hparams["data"].train_ovrl().mean()
+    assert hparams["metric_scale"] == pytest.approx(2 / (5 - mean), rel=1e-4)
+    assert load_model(tmp_path / "out/model").config.dynamic
+
+
+def test_an_enhancer_is_no_judge(folder, tmp_path):
+    with pytest.raises(InputError, match="expected one for quality"):
+        judging_data(folder, tmp_path, "ftfnet")
