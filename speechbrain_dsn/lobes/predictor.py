@@ -18,7 +18,7 @@ __all__ = ["QualityPredictor"]
 
 FLOOR = 1e-9  # under the power of every band
 # Of log-mel power, so that the lobe sees about zero mean and unit variance.
-CENTRE, SPREAD = -8.0, 5.0
+CENTRE, SPREAD = -8.0, 4.0
 
 
 class QualityPredictor(Enhancer):
