@@ -10,7 +10,7 @@ Authors
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,9 @@ class Degradations:
 
     Arguments
     ---------
-    enhancers : mapping of str to sequence of float
-        Model name or folder to its budgets; null is the model's default, and
-        the only one of a static model.
+    enhancers : sequence of (str, float)
+        Models by name or folder, each with a budget; null is the model's
+        default, and the only one of a static model.
     noisy_share : float
         Share of the mixtures that stay as they are.
     seed : int
@@ -43,12 +43,12 @@ class Degradations:
     Raises
     ------
     InputError
-        If a model is missing, of another kind or rate, or has not such a
-        budget.
+        If a model is missing, of another kind or rate, there twice with a
+        budget, or has not such a one.
 
     Example
     -------
-    >>> degradations = Degradations({"mgt-dsn": [0.25, None]})
+    >>> degradations = Degradations([("mgt-dsn", 0.25), ("mgt-dsn", None)])
     >>> degradations.kinds
     ('noisy', 'mgt-dsn@0.25', 'mgt-dsn')
     >>> degradations.draw("clip 7") == degradations.draw("clip 7")
@@ -57,7 +57,7 @@ class Degradations:
 
     def __init__(
         self,
-        enhancers: Mapping[str, Sequence[float | None]],
+        enhancers: Sequence[tuple[str, float | None]],
         noisy_share: float = 0.5,
         seed: int = 0,
         sample_rate: int = 16000,
@@ -67,8 +67,9 @@ class Degradations:
         self.noisy_share, self.seed = noisy_share, seed
         self._models: dict[str, tuple[LoadedModel, dict[str, Any]]] = {}
         self._keys = {NOISY: NOISY}
-        for source, budgets in enhancers.items():
-            model = load_model(source)
+        models = {source: load_model(source) for source, _ in enhancers}
+        for source, budget in enhancers:
+            model = models[source]
             model.expect("enhancement")
             name, rate = model.config.name, model.config.sample_rate
             if rate != sample_rate:
@@ -78,10 +79,11 @@ class Degradations:
             weights = dump_weights(model.enhancer.state_dict())
             content = model.config.to_json().encode() + weights
             digest = hashlib.sha256(content).hexdigest()[:16]
-            for budget in budgets:
-                kind = name if budget is None else f"{name}@{budget:g}"
-                self._models[kind] = model, model.decide(budget)
-                self._keys[kind] = f"{kind} {digest}"
+            kind = name if budget is None else f"{name}@{budget:g}"
+            if kind in self._keys:
+                raise InputError(f"{kind} is there twice, expected it once")
+            self._models[kind] = model, model.decide(budget)
+            self._keys[kind] = f"{kind} {digest}"
 
     @property
     def kinds(self) -> tuple[str, ...]:

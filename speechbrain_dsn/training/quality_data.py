@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -100,7 +100,7 @@ class QualityData(FolderData):
         Which scores are learned; all four are computed.
     clips : int
         How many clips to train on.
-    enhancers : mapping of str to sequence of float
+    enhancers : sequence of (str, float)
         See `Degradations`.
     noisy_share : float
         See `Degradations`.
@@ -120,7 +120,7 @@ class QualityData(FolderData):
         predictor: QualityPredictor,
         targets: Sequence[str] = TARGETS,
         clips: int = 6000,
-        enhancers: Mapping[str, Sequence[float | None]] | None = None,
+        enhancers: Sequence[tuple[str, float | None]] = (),
         noisy_share: float = 0.5,
         seed: int = 0,
         workers: int = 1,
@@ -130,7 +130,7 @@ class QualityData(FolderData):
         )
         self.predictor, self.targets = predictor, tuple(targets)
         self.clips, self.workers, self.seed = clips, workers, seed
-        self.enhancers, self.noisy_share = dict(enhancers or {}), noisy_share
+        self.enhancers, self.noisy_share = enhancers, noisy_share
 
     def prepare(self) -> None:
         """Finds the files and labels what has no labels yet, on rank 0."""
