@@ -208,10 +208,10 @@ def _correlate(
 
     def correlation(pick: np.ndarray) -> float:
         seen = view(pairs[:, pick])
+        if not np.ptp(seen, axis=1).all():
+            return math.nan
         seen = seen - seen.mean(axis=1, keepdims=True)
         power = np.sum(seen**2, axis=1)
-        if not power.all():
-            return math.nan
         return float(np.prod(seen, axis=0).sum() / np.sqrt(power.prod()))
 
     count = pairs.shape[1]
