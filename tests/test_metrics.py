@@ -34,8 +34,8 @@ from speechbrain_dsn.metrics import (
     evaluate_many,
     evaluate_pair,
     intrusive,
-    require_metrics,
     pearson,
+    require_metrics,
     spearman,
     summarize,
 )
