@@ -27,8 +27,8 @@ from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.training import enhancement, quality_data
 from speechbrain_dsn.training.data import FolderData
 from speechbrain_dsn.training.degradation import NOISY, Degradations
+from speechbrain_dsn.training.labelled import Example, LabelledClips
 from speechbrain_dsn.training.quality import run_quality
-from speechbrain_dsn.training.quality_data import Example, LabelledClips
 
 ROOT = Path(__file__).resolve().parents[1]
 YAML = ROOT / "recipes/Folders/quality/hparams/quality.yaml"

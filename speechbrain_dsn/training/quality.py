@@ -24,7 +24,7 @@ from speechbrain_dsn.pretrained import make_card, save_model
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.degradation import NOISY
 from speechbrain_dsn.training.fit import fit_network
-from speechbrain_dsn.training.quality_data import LabelledSignals, QualityBatch
+from speechbrain_dsn.training.labelled import LabelledSignals, QualityBatch
 from speechbrain_dsn.training.results import run_info
 
 __all__ = ["QualityBrain", "run_quality", "write_quality_results"]
