@@ -34,6 +34,7 @@ from speechbrain_dsn.metrics import (
     evaluate_many,
     evaluate_pair,
     intrusive,
+    pearson,
     require_metrics,
     spearman,
     summarize,
@@ -629,6 +630,18 @@ def test_spearman_is_scipy_s(pairs):
         expected = scipy.stats.spearmanr(x, y).statistic
         assert found.value == pytest.approx(expected, abs=1e-12)
         assert -1 - 1e-9 <= found.low <= found.high <= 1 + 1e-9
+
+
+def test_pearson_is_numpy_s():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=80)
+    y = 2 * x + rng.normal(size=80)
+    found = pearson([*x, math.nan], [*y, 1])
+    assert (found.n_valid, found.n_total) == (80, 81)
+    assert found.value == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert 0.7 < found.low < found.value < found.high < 1
+    assert math.isnan(pearson([0.1] * 7, y[:7]).value)
+    assert math.isnan(pearson([1, 2], [2, 1]).value)
 
 
 def test_spearman_of_a_trend_and_of_too_little():

@@ -26,6 +26,7 @@ COMMANDS = {
     "separate": "split mixtures into a file per speaker",
     "evaluate": "score a model on pairs of clean and noisy files",
     "compare": "results of several models side by side",
+    "quality": "predict how good files sound",
     "profile": "MACs per layer, parameters and real-time factor of a model",
     "live": "enhance a stream, frame by frame",
     "export": "write a model as ONNX",

@@ -74,4 +74,27 @@ def _as_text(values: dict[str, Any]) -> str:
         f"{latency}\n"
         "M MAC/s and real-time factor (offline, one thread) by activation\n"
         + table(["layer", *total], lines)
+        + _memory(values)
+    )
+
+
+def _memory(values: dict[str, Any]) -> str:
+    """Of a quality predictor: maps and weights of each layer in each mode."""
+    if "memory_bytes" not in values:
+        return ""
+    modes = values["memory_bytes"]
+    layers = {
+        name: [
+            f"{values['memory_layers'][mode][name]['maps']:,} + "
+            f"{values['memory_layers'][mode][name]['weights']:,}"
+            for mode in modes
+        ]
+        for name in values["layers"]
+    }
+    lines = [[name, *cells] for name, cells in layers.items()]
+    lines.append(["largest + all", *(f"{total:,}" for total in modes.values())])
+    found = values["memory_conditions"]
+    return (
+        f"\nbytes of maps + weights for {found['seconds']:g} s, this model "
+        f"being {found['mode']}\n" + table(["layer", *modes], lines)
     )

@@ -28,11 +28,13 @@ __all__ = [
 DEFAULT_MODEL = "mgt-dsn"
 
 
-def add_model_argument(parser: argparse.ArgumentParser) -> None:
+def add_model_argument(
+    parser: argparse.ArgumentParser, default: str = DEFAULT_MODEL
+) -> None:
     """Declare ``--model``."""
     parser.add_argument(
         "--model",
-        default=DEFAULT_MODEL,
+        default=default,
         metavar="NAME|FOLDER",
         help="a model that ships with the package, or a model folder "
         "(default: %(default)s)",

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -24,9 +24,6 @@ from speechbrain_dsn.dataio.fixed import FixedMixture
 from speechbrain_dsn.dataio.mixing import MixtureSampler
 from speechbrain_dsn.dataio.tables import append_row, read_csv, write_csv
 from speechbrain_dsn.errors import InputError
-
-# The key comes last: a line that a crash cut short has none, and is redone.
-FIELDS = ("id", "ovrl", "key")
 
 Scorer = Callable[[np.ndarray, int], float]
 
@@ -43,12 +40,12 @@ class Job(NamedTuple):
     key : str
         Changes when the signal does: the table's score is then redone.
     load : callable
-        Gives the signal, `[T]`.
+        Gives the signal, `[T]`, or whatever the scorer takes.
     """
 
     name: str
     key: str
-    load: Callable[[], np.ndarray]
+    load: Callable[[], Any]
 
 
 def dnsmos_ovrl(max_segments: int | None = 2) -> Scorer:
@@ -124,48 +121,97 @@ def score_once(
     >>> score_once(jobs, table, score=None, progress=False)
     {'a': 3.0}
     """
-    jobs, table = list(jobs), Path(table)
-    known = _read_scores(table)
-    due = [job for job in jobs if (job.name, job.key) not in known]
-    if due and score is None:
-        score = dnsmos_ovrl()
-    failed = 0
 
-    def run(job: Job) -> float:
-        return float(score(job.load(), sample_rate))
+    def make_score() -> Callable[[np.ndarray], list[float]]:
+        scorer = score or dnsmos_ovrl()
+        return lambda signal: [scorer(signal, sample_rate)]
+
+    found = fill_table(jobs, table, ("ovrl",), make_score, workers, progress)
+    return {name: value for name, (value,) in found.items()}
+
+
+def fill_table(
+    jobs: Iterable[Job],
+    table: os.PathLike,
+    columns: Sequence[str],
+    make_score: Callable[[], Callable[[Any], Sequence[float]]],
+    workers: int = 1,
+    progress: bool = True,
+) -> dict[str, tuple[float, ...]]:
+    """Scores what a table of any columns does not hold yet.
+
+    Arguments
+    ---------
+    jobs : iterable of Job
+        What to score.
+    table : path
+        CSV with the columns `id, ..., key`; grows by a row (synced to disk)
+        per job.
+    columns : sequence of str
+        Between `id` and `key`.
+    make_score : callable
+        Gives the scorer, once, and only if there is work: what a job loads ->
+        a number per column. It raises `InputError` where there is none.
+    workers : int
+        Threads.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    dict
+        Name -> scores; NaN for a job that failed (reported, and tried again
+        the next time).
+    """
+    jobs, table = list(jobs), Path(table)
+    title = ", ".join(columns).upper()
+    known = _read_scores(table, columns)
+    due = [job for job in jobs if (job.name, job.key) not in known]
+    score, failed = make_score() if due else None, 0
+
+    def run(job: Job) -> tuple[float, ...]:
+        return tuple(map(float, score(job.load())))
 
     pool = ThreadPoolExecutor(max(1, workers))
     try:
         running = {pool.submit(run, job): job for job in due}
         for done in tqdm(
-            as_completed(running), "OVRL", len(due), disable=not progress
+            as_completed(running), title, len(due), disable=not progress
         ):
             job = running[done]
             try:
-                value = done.result()
+                values = done.result()
             except InputError as error:
                 failed += 1
-                logger.warning("no OVRL of %s: %s", job.name, error)
+                logger.warning("no %s of %s: %s", title, job.name, error)
                 continue
-            known[job.name, job.key] = value
-            append_row(table, (job.name, f"{value:.4f}", job.key))
+            known[job.name, job.key] = values
+            cells = [f"{value:.4f}" for value in values]
+            append_row(table, (job.name, *cells, job.key))
     finally:
         pool.shutdown(cancel_futures=True)
     if failed:
-        logger.warning("no OVRL of %d of %d signals", failed, len(jobs))
-    return {j.name: known.get((j.name, j.key), math.nan) for j in jobs}
+        logger.warning("no %s of %d of %d signals", title, failed, len(jobs))
+    none = (math.nan,) * len(columns)
+    return {job.name: known.get((job.name, job.key), none) for job in jobs}
 
 
-def _read_scores(table: Path) -> dict[tuple[str, str], float]:
+def _read_scores(
+    table: Path, columns: Sequence[str]
+) -> dict[tuple[str, str], tuple[float, ...]]:
     """The complete rows; makes the table if there is none."""
+    # The key comes last: a line that a crash cut short has none, and is redone.
+    fields = ("id", *columns, "key")
     if not table.exists():
-        write_csv(table, FIELDS, [])
+        write_csv(table, fields, [])
     known = {}
-    for row in read_csv(table, FIELDS):
+    for row in read_csv(table, fields):
         try:
-            known[row["id"], row["key"]] = float(row["ovrl"])
+            values = tuple(float(row[column]) for column in columns)
         except (TypeError, ValueError):
             logger.warning("%s: skipped row %s", table, row["id"])
+        else:
+            known[row["id"], row["key"]] = values
     return known
 
 
@@ -193,15 +239,30 @@ def annotate_ovrl(
     """
 
     def job(mixture: FixedMixture) -> Job:
-        files = mixture.speech.parts[-3:], mixture.noise.parts[-3:]
-        numbers = mixture.noise_offset, mixture.snr_db, mixture.level_dbfs
-        key = hashlib.sha256(repr((files, numbers)).encode()).hexdigest()
-        return Job(
-            mixture.name, key[:16], lambda: mixture.render(sample_rate)[0]
-        )
+        key = mixture_key(mixture)
+        return Job(mixture.name, key, lambda: mixture.render(sample_rate)[0])
 
     jobs = [job(mixture) for mixture in mixtures]
     return score_once(jobs, table, workers, score, sample_rate, progress)
+
+
+def mixture_key(mixture: FixedMixture) -> str:
+    """A name for what a mixture sounds like.
+
+    Arguments
+    ---------
+    mixture : FixedMixture
+        Its files are known by name.
+
+    Returns
+    -------
+    str
+        Hexadecimal; it stays when the corpus moves to another folder.
+    """
+    files = mixture.speech.parts[-3:], mixture.noise.parts[-3:]
+    numbers = mixture.noise_offset, mixture.snr_db, mixture.level_dbfs
+    key = hashlib.sha256(repr((files, numbers)).encode()).hexdigest()
+    return key[:16]
 
 
 def ovrl_of_clips(

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from speechbrain_dsn.cost import gates_at
 from speechbrain_dsn.inference.blocks import AlignedStream
+from speechbrain_dsn.lobes.models.quality import MODES
 from speechbrain_dsn.pretrained import LoadedModel
 
 __all__ = [
     "fixed_gates",
+    "memory_profile",
     "profile_model",
     "real_time_factors",
     "usual_activations",
@@ -50,7 +52,8 @@ def profile_model(
     dict
         Plain values for JSON: ``parameters``, ``macs_per_second`` and
         ``rtf`` by activation, ``layers`` with MACs per second by activation,
-        and what the numbers refer to.
+        and what the numbers refer to. Of a quality predictor also
+        :func:`memory_profile`.
     """
     enhancer, config = model.enhancer, model.config
     report = enhancer.report()
@@ -66,9 +69,11 @@ def profile_model(
         "parameters": sum(p.numel() for p in enhancer.parameters()),
         "sample_rate": config.sample_rate,
         "frame_rate": report.frame_rate,
-        "latency_ms": None
-        if config.kind == "separation"
-        else 1000 * (enhancer.delay + enhancer.hop) / config.sample_rate,
+        "latency_ms": 1000
+        * (enhancer.delay + enhancer.hop)
+        / config.sample_rate
+        if config.kind == "enhancement"
+        else None,
         "macs_per_second": {
             name: report.macs_per_second(value) for name, value in names.items()
         },
@@ -86,6 +91,37 @@ def profile_model(
             "threads": 1,
             "seconds": SECONDS,
             "rounds": ROUNDS,
+        },
+        **(memory_profile(enhancer) if config.kind == "quality" else {}),
+    }
+
+
+def memory_profile(predictor: nn.Module) -> dict[str, Any]:
+    """What inference takes beside its input, in each mode of a net.
+
+    Arguments
+    ---------
+    predictor : torch.nn.Module
+        A :class:`~speechbrain_dsn.lobes.predictor.QualityPredictor`.
+
+    Returns
+    -------
+    dict
+        ``memory_bytes`` by mode: the largest map and all weights;
+        ``memory_layers`` with maps and weights of each layer by mode; and
+        what they refer to.
+    """
+    net = predictor.lobe
+    return {
+        "memory_bytes": {mode: net.memory_bytes(mode) for mode in MODES},
+        "memory_layers": {
+            mode: {k: x._asdict() for k, x in net.memory(mode).items()}
+            for mode in MODES
+        },
+        "memory_conditions": {
+            "mode": net.mode,
+            "seconds": predictor.segment / predictor.sample_rate,
+            "input_values": net.segment * net.bands,
         },
     }
 
@@ -132,8 +168,8 @@ def real_time_factors(
     length = round(SECONDS * enhancer.sample_rate) // enhancer.hop
     wav = torch.randn(1, length * enhancer.hop, generator=generator) / 20
     cost, run, frames = enhancer.report().cost, _stream, length
-    if model.config.kind == "separation":
-        run, frames = _separate, enhancer.frames(wav.size(1))
+    if model.config.kind != "enhancement":
+        run, frames = _whole, enhancer.frames(wav.size(1))
     gates = [
         gates_at(cost, fixed_gates(frames, activation, cost.levels))
         for activation in activations
@@ -157,9 +193,9 @@ def _stream(enhancer: nn.Module, decide: dict) -> Callable[[Tensor], Tensor]:
     return AlignedStream(enhancer, 1, decide).push
 
 
-def _separate(separator: nn.Module, decide: dict) -> Callable[[Tensor], Any]:
-    """A whole mixture, each chunk at its width."""
-    return torch.inference_mode()(partial(separator, **decide))
+def _whole(network: nn.Module, decide: dict) -> Callable[[Tensor], Any]:
+    """A whole signal; of a separator, each chunk at its width."""
+    return torch.inference_mode()(partial(network, **decide))
 
 
 def fixed_gates(

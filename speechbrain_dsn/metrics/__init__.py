@@ -22,6 +22,7 @@ from speechbrain_dsn.metrics.summary import (
     MetricTable,
     Summary,
     bootstrap,
+    pearson,
     spearman,
     summarize,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "bootstrap",
     "evaluate_many",
     "evaluate_pair",
+    "pearson",
     "require_metrics",
     "spearman",
     "summarize",

@@ -21,7 +21,14 @@ from numpy.typing import ArrayLike
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.metrics.score import Score
 
-__all__ = ["MetricTable", "Summary", "bootstrap", "spearman", "summarize"]
+__all__ = [
+    "MetricTable",
+    "Summary",
+    "bootstrap",
+    "pearson",
+    "spearman",
+    "summarize",
+]
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -151,6 +158,46 @@ def spearman(x: ArrayLike, y: ArrayLike, seed: int = 0) -> Summary:
     """
     from scipy.stats import rankdata
 
+    return _correlate(x, y, lambda pairs: rankdata(pairs, axis=1), seed)
+
+
+def pearson(x: ArrayLike, y: ArrayLike, seed: int = 0) -> Summary:
+    """Compute Pearson's correlation, without NaN pairs.
+
+    Arguments
+    ---------
+    x : ArrayLike
+        ``[N]``, such as predicted scores.
+    y : ArrayLike
+        ``[N]``, such as true ones.
+    seed : int
+        Of the bootstrap over pairs.
+
+    Returns
+    -------
+    Summary
+        From -1 to 1; NaN with fewer than 3 pairs or a constant side.
+
+    Raises
+    ------
+    InputError
+        If the lengths differ.
+
+    Example
+    -------
+    >>> round(pearson([1, 2, 3, math.nan], [0, 0, 3, 9]).value, 3)
+    0.866
+    """
+    return _correlate(x, y, lambda pairs: pairs, seed)
+
+
+def _correlate(
+    x: ArrayLike,
+    y: ArrayLike,
+    view: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+) -> Summary:
+    """Correlation of what a view makes of the pairs ``[2, N]``."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape:
         raise InputError(
@@ -160,12 +207,12 @@ def spearman(x: ArrayLike, y: ArrayLike, seed: int = 0) -> Summary:
     pairs = np.stack((x[kept], y[kept]))
 
     def correlation(pick: np.ndarray) -> float:
-        ranks = rankdata(pairs[:, pick], axis=1)
-        ranks -= ranks.mean(axis=1, keepdims=True)
-        power = np.sum(ranks**2, axis=1)
-        if not power.all():
+        seen = view(pairs[:, pick])
+        if not np.ptp(seen, axis=1).all():
             return math.nan
-        return float(np.prod(ranks, axis=0).sum() / np.sqrt(power.prod()))
+        seen = seen - seen.mean(axis=1, keepdims=True)
+        power = np.sum(seen**2, axis=1)
+        return float(np.prod(seen, axis=0).sum() / np.sqrt(power.prod()))
 
     count = pairs.shape[1]
     value = correlation(np.arange(count)) if count > 2 else math.nan

@@ -125,26 +125,40 @@ class Flag:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some words.
+    """One of some words, or a list of some.
 
     Arguments
     ---------
     words : tuple of str
         Which.
+    most : int, optional
+        Length of the longest list; a bare word by default.
 
     Example
     -------
     >>> OneOf(("serial", "parallel")).accepts("sideways")
     False
+    >>> OneOf(("pesq", "stoi"), most=2).accepts(["stoi"])
+    True
     """
 
     words: tuple[str, ...]
+    most: int | None = None
 
     def accepts(self, value: Any) -> bool:
         """Whether a value is allowed."""
+        if self.most is not None:
+            one = OneOf(self.words)
+            return (
+                isinstance(value, list | tuple)
+                and 0 < len(value) <= self.most
+                and all(map(one.accepts, value))
+            )
         return isinstance(value, str) and value in self.words
 
     def __str__(self) -> str:
+        if self.most is not None:
+            return f"up to {self.most} of {', '.join(self.words)}"
         return f"one of {', '.join(self.words)}"
 
 

@@ -15,6 +15,7 @@ __all__ = ["make_card"]
 USES = {
     "enhancement": "enhance noisy.wav -o clean.wav",
     "separation": "separate mixture.wav -o speaker.wav",
+    "quality": "quality speech.wav",
 }
 
 
@@ -87,5 +88,7 @@ def _timing(config: ModelConfig, enhancer: nn.Module) -> str:
     """How much of a signal it has to hear."""
     if config.kind == "separation":
         return f"{enhancer.num_spks} speakers, offline"
+    if config.kind == "quality":
+        return f"{', '.join(enhancer.lobe.targets)}, offline"
     latency = (enhancer.delay + enhancer.hop) / config.sample_rate
     return f"causal, latency {1000 * latency:.0f} ms"

@@ -32,6 +32,8 @@ from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
 from speechbrain_dsn.lobes.models.dual_path import DualPathSeparator
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
 from speechbrain_dsn.lobes.models.nsnet2 import DynamicNsNet2, NsNet2
+from speechbrain_dsn.lobes.models.quality import MODES, TARGETS, QualityNet
+from speechbrain_dsn.lobes.predictor import QualityPredictor
 from speechbrain_dsn.lobes.separator import Separator
 from speechbrain_dsn.lobes.waveform import WaveformEnhancer
 from speechbrain_dsn.pretrained.arguments import (
@@ -46,7 +48,7 @@ __all__ = ["FORMAT_VERSION", "FRONT_ENDS", "LOBES", "ModelConfig"]
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-KINDS = ("enhancement", "separation")
+KINDS = ("enhancement", "separation", "quality")
 SAMPLE_RATE = Whole(8000, 48000)
 
 
@@ -190,6 +192,18 @@ LOBES = MappingProxyType(
             static="dual_path",
             kind="separation",
         ),
+        "quality_net": Entry(
+            QualityNet,
+            {
+                "mode": OneOf(tuple(MODES)),
+                "targets": OneOf(TARGETS, most=len(TARGETS)),
+                "channels": Whole(1, 512, count=4),
+                "hidden": Whole(1, 1024),
+                "dropout": Number(0, 0.9),
+            },
+            "mel",
+            kind="quality",
+        ),
     }
 )
 FRONT_ENDS = MappingProxyType(
@@ -205,6 +219,17 @@ FRONT_ENDS = MappingProxyType(
         ),
         "waveform": Entry(WaveformEnhancer, {}, "waveform"),
         "mixture": Entry(Separator, {}, "mixture", kind="separation"),
+        "mel": Entry(
+            QualityPredictor,
+            {
+                "n_fft": Whole(64, 4096),
+                "hop": Whole(16, 4096),
+                "bands": Whole(8, 256),
+                "segment_seconds": Number(0.25, 60),
+            },
+            "mel",
+            kind="quality",
+        ),
     }
 )
 
@@ -256,7 +281,7 @@ class ModelConfig:
         ...
     speechbrain_dsn.errors.InputError: unknown lobe 'os.system', expected one
     of ftfnet, dynamic_ftfnet, demucs, slim_demucs, nsnet2, dynamic_nsnet2,
-    conv_fsenet, dyncp, dual_path, slim_dual_path
+    conv_fsenet, dyncp, dual_path, slim_dual_path, quality_net
     """
 
     name: str

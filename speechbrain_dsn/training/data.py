@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from speechbrain.utils.distributed import run_on_main
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from speechbrain_dsn.dataio.fixed import FixedMixture
@@ -25,6 +26,10 @@ from speechbrain_dsn.dataio.mixing import Batch, MixtureSampler
 from speechbrain_dsn.dataio.ovrl import annotate_ovrl, ovrl_of_clips
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.pairs import Pair, mixture_pairs
+from speechbrain_dsn.inference.quality import QualityPrediction
+
+# Clips on which a judge tells how good the training data is on average.
+JUDGED_CLIPS = 400
 
 
 class EnhancementData(Protocol):
@@ -102,6 +107,9 @@ class TrainingClips(Dataset):
     ovrl : sequence of float, optional
         Their scores, where they are used. A clip without a score (NaN)
         counts as the mean one.
+    judge : callable, optional
+        Scores the clips of a batch ``[B, T]`` as they come, from
+        ``scored_from`` on; then none has to come again.
 
     Raises
     ------
@@ -118,6 +126,7 @@ class TrainingClips(Dataset):
         scored_from: int | None = None,
         scored_clips: int = 0,
         ovrl: Sequence[float] | None = None,
+        judge: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         if scored_from is not None and scored_clips < batch_size:
             raise InputError(
@@ -126,6 +135,7 @@ class TrainingClips(Dataset):
             )
         self.counter, self.sampler = counter, sampler
         self.batch_size, self.batches = batch_size, batches
+        self.judge = judge
         self.scored_from, self.scored_clips = scored_from, scored_clips
         self.scores = None
         if ovrl is not None:
@@ -142,12 +152,35 @@ class TrainingClips(Dataset):
         number, size = (epoch - 1) * self.batches + index, self.batch_size
         if self.scored_from is None or epoch < self.scored_from:
             return self.sampler.batch(number, size)
+        if self.judge is not None:
+            batch = self.sampler.batch(number, size)
+            return batch._replace(ovrl=self.judge(batch.noisy))
         number %= self.scored_clips // size
         batch = self.sampler.batch(number, size)
         if self.scores is None:
             return batch
         scores = self.scores[number * size : (number + 1) * size]
         return batch._replace(ovrl=scores)
+
+
+class Judge:
+    """A quality predictor in the place of DNSMOS OVRL.
+
+    Arguments
+    ---------
+    source : str
+        A model name or folder. It predicts OVRL, or if it cannot, its first
+        target.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.prediction = QualityPrediction.from_pretrained(source)
+        targets, ovrl = self.prediction.targets, "dnsmos_ovrl"
+        self.column = targets.index(ovrl) if ovrl in targets else 0
+
+    def __call__(self, noisy: Tensor) -> Tensor:
+        """Scores of clips ``[B, T]``: ``[B]``, in 1..5."""
+        return self.prediction.predict_batch(noisy)[:, self.column].clamp(1, 5)
 
 
 class FolderData:
@@ -173,6 +206,10 @@ class FolderData:
     guided : bool
         Whether training reads the scores; if not, they are not computed, and
         the clips are the same.
+    judge : str, optional
+        A quality predictor, by name or folder, that scores the training clips
+        in place of DNSMOS. It is quick enough for an endless stream, so that
+        none has to come again.
     """
 
     def __init__(
@@ -185,10 +222,12 @@ class FolderData:
         scored_from: int | None = None,
         scored_clips: int = 0,
         guided: bool = False,
+        judge: str | None = None,
     ) -> None:
         self.root, self.out = Path(data_folder), Path(out_folder)
         self.make_sampler = sampler
         self.guided = guided
+        self.judge = Judge(judge) if judge and guided else None
         self.batches = {
             "scored_from": scored_from,
             "scored_clips": scored_clips,
@@ -227,10 +266,15 @@ class FolderData:
         Returns
         -------
         np.ndarray or None
-            ``[scored_clips]``; None where training does not read them.
+            ``[scored_clips]``, of a judge the first few; None where training
+            does not read them.
         """
         if not self.guided:
             return None
+        if self.judge is not None:
+            clips = min(self.batches["scored_clips"], JUDGED_CLIPS)
+            batches = (self.sampler.batch(n, 1) for n in range(clips))
+            return torch.cat([self.judge(x.noisy) for x in batches]).numpy()
         table = self.out / "clips_ovrl.csv"
         return ovrl_of_clips(self.sampler, self.batches["scored_clips"], table)
 
@@ -252,8 +296,9 @@ class FolderData:
         """
         return TrainingClips(
             counter,
-            ovrl=self.train_ovrl(),
+            ovrl=None if self.judge else self.train_ovrl(),
             sampler=self.sampler,
+            judge=self.judge,
             **self.batches,
         )
 
