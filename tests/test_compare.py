@@ -14,6 +14,10 @@ from speechbrain_dsn.inference.comparison import (
     read_evaluations,
 )
 from speechbrain_dsn.inference.scores import Evaluation, FileScores
+from speechbrain_dsn.inference.separation_scores import (
+    MixtureScores,
+    SeparationEvaluation,
+)
 from speechbrain_dsn.metrics import Score
 
 NAMES = [f"file{n}" for n in range(12)]
@@ -39,6 +43,31 @@ def evaluation(model, macs, gain, names=NAMES, reason=None):
             )
         )
     return Evaluation(model, None, macs / 100, macs, 0.1, files)
+
+
+def separation(model, macs, gain, names=NAMES, reason=None):
+    """Both speakers of every mixture come out better by the same gain."""
+    files = []
+    for number, name in enumerate(names):
+        after = Score(1.0 + gain)
+        if reason and number == 0:
+            after = Score(math.nan, reason)
+        measured = {
+            "name": name,
+            "seconds": 2.0,
+            "sources": 2,
+            "activation": macs / 100,
+            "macs_per_second": macs,
+            "overlap": 0.5 if number % 2 else 1.0,
+            "widths": [1 - macs / 100, macs / 100],
+            "by_speakers": {"1": [3, 0.25], "2": [5, 0.75]},
+        }
+        before = [{"si_sdr": Score(1.0)}, {"si_sdr": Score(-1.0)}]
+        scores = [{"si_sdr": after}, {"si_sdr": Score(-1.0 + gain)}]
+        files.append(MixtureScores.of(measured, before, scores, ["si_sdr"]))
+    return SeparationEvaluation(
+        model, 0.5, macs / 100, macs, 0.1, files, levels=(0.0, 1.0)
+    )
 
 
 STATICS = [evaluation("slim 1/4", 40, 0.5), evaluation("slim 1", 100, 1.1)]
@@ -102,6 +131,34 @@ def test_json_gives_the_evaluation_back(tmp_path):
         row.as_dict(),
         STATICS[0].as_dict(),
     ]
+
+
+def test_json_gives_a_separation_back(tmp_path):
+    rows = [
+        separation("wide", 100, 9.0, reason="silent estimate"),
+        evaluation("of another kind", 100, 1.0),
+    ]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([row.as_dict() for row in rows]))
+    found = read_evaluations(path)
+    assert [r.as_dict() for r in found] == [row.as_dict() for row in rows]
+    assert [type(row) for row in found] == [SeparationEvaluation, Evaluation]
+    assert found[0].known == rows[0].known
+
+
+def test_command_takes_what_evaluate_writes_for_separators(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name, macs, gain in (("narrow", 40, 5.0), ("wide", 100, 9.0)):
+        row = separation(name, macs, gain).as_dict() | {"unpaired": []}
+        (tmp_path / f"{name}.json").write_text(json.dumps(row))
+    call = ["compare", "narrow.json", "wide.json", "--json", "out.json"]
+    assert main([*call, "--plot", "q.png", "--metric", "si_sdri"]) == 0
+    assert "si_sdri" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out.json").read_text())
+    (difference,) = found["differences"].values()
+    assert difference["si_sdri"]["value"] == pytest.approx(4.0)
 
 
 @pytest.fixture

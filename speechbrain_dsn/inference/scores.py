@@ -21,7 +21,14 @@ from speechbrain_dsn.metrics import (
     summarize,
 )
 
-__all__ = ["Evaluation", "FileScores", "Scores", "plain"]
+__all__ = [
+    "Evaluation",
+    "FileScores",
+    "Scores",
+    "number",
+    "plain",
+    "scores_of",
+]
 
 Scores = dict[str, Score]
 
@@ -81,21 +88,20 @@ class FileScores:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FileScores:
         """What `as_dict` gave, again."""
-        sides: dict[str, Scores] = {"noisy": {}, "enhanced": {}}
-        for name, scores in values["metrics"].items():
-            for side, found in sides.items():
-                value = _number(scores[side])
-                reason = scores["reason"] if math.isnan(value) else None
-                found[name] = Score(value, reason)
-        return cls(
-            values["name"],
-            values["seconds"],
-            _number(values["activation"]),
-            _number(values["macs_per_second"]),
-            **sides,
-            snr_db=values["snr_db"],
-            error=values["error"],
-        )
+        return cls(**cls._fields(values), snr_db=values["snr_db"])
+
+    @staticmethod
+    def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+        """What `as_dict` of every kind of file holds."""
+        return {
+            "name": values["name"],
+            "seconds": values["seconds"],
+            "activation": number(values["activation"]),
+            "macs_per_second": number(values["macs_per_second"]),
+            "noisy": scores_of(values["metrics"], "noisy"),
+            "enhanced": scores_of(values["metrics"], "enhanced"),
+            "error": values["error"],
+        }
 
 
 @dataclass(frozen=True)
@@ -230,14 +236,21 @@ class Evaluation:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """What `as_dict` gave, again; means are made anew from the files."""
-        return cls(
-            values["model"],
-            values["budget"],
-            _number(values["activation"]),
-            _number(values["macs_per_second"]),
-            _number(values["rtf"]),
-            [FileScores.from_dict(file) for file in values["files"]],
-        )
+        return cls(**cls._fields(values, FileScores))
+
+    @staticmethod
+    def _fields(
+        values: Mapping[str, Any], kind: type[FileScores]
+    ) -> dict[str, Any]:
+        """What `as_dict` of every kind of evaluation holds."""
+        return {
+            "model": values["model"],
+            "budget": values["budget"],
+            "activation": number(values["activation"]),
+            "macs_per_second": number(values["macs_per_second"]),
+            "rtf": number(values["rtf"]),
+            "files": [kind.from_dict(file) for file in values["files"]],
+        }
 
     def point(self, metric: str) -> dict[str, str | float]:
         """Quality and cost, as `speechbrain_dsn.plots` draws them.
@@ -302,5 +315,29 @@ def plain(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _number(value: float | None) -> float:
+def number(value: float | None) -> float:
+    """NaN for None: what `plain` made, again."""
     return math.nan if value is None else value
+
+
+def scores_of(metrics: Mapping[str, Mapping[str, Any]], side: str) -> Scores:
+    """One side of the scores in JSON.
+
+    Arguments
+    ---------
+    metrics : mapping
+        Metric to its values by side, and the ``reason`` where one is missing.
+    side : str
+        Such as ``enhanced``.
+
+    Returns
+    -------
+    Scores
+        With the reason where there is no value.
+    """
+    found = {}
+    for name, values in metrics.items():
+        value = number(values[side])
+        reason = values["reason"] if math.isnan(value) else None
+        found[name] = Score(value, reason)
+    return found

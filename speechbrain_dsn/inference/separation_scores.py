@@ -18,6 +18,7 @@ from speechbrain_dsn.inference.scores import (
     FileScores,
     Scores,
     plain,
+    scores_of,
 )
 from speechbrain_dsn.metrics import MetricTable, Score, Summary, spearman
 
@@ -100,12 +101,13 @@ class MixtureScores(FileScores):
         """Plain values for JSON; None where there is no value."""
         values = super().as_dict()
         del values["snr_db"]
+        none = Score(0.0)  # a mixture has no gain over itself
         sources = [
             {
                 name: {
-                    "mixture": plain(one[name].value) if name in one else 0.0,
+                    "mixture": plain(one.get(name, none).value),
                     "estimate": plain(score.value),
-                    "reason": score.reason,
+                    "reason": score.reason or one.get(name, none).reason,
                 }
                 for name, score in two.items()
             }
@@ -118,6 +120,24 @@ class MixtureScores(FileScores):
             "widths": self.widths,
             "by_speakers": self.by_speakers,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MixtureScores:
+        """What `as_dict` gave, again."""
+        before, after = (
+            [scores_of(source, side) for source in values["sources"]]
+            for side in ("mixture", "estimate")
+        )
+        for scores in before:
+            scores.pop(GAIN, None)
+        return cls(
+            **cls._fields(values),
+            before=before,
+            after=after,
+            overlap=values["overlap"],
+            widths=values["widths"],
+            by_speakers=values["by_speakers"],
+        )
 
 
 def _gain(before: Score, after: Score) -> Score:
@@ -238,6 +258,12 @@ class SeparationEvaluation(Evaluation):
                 for overlap in self.overlaps
             }
         return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SeparationEvaluation:
+        """What `as_dict` gave, again; means are made anew from the files."""
+        fields = cls._fields(values, MixtureScores)
+        return cls(**fields, levels=tuple(values["levels"]))
 
     def add_to(self, table: MetricTable) -> None:
         """Adds a row, and one for each overlap where there are several.
