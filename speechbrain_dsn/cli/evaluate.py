@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from speechbrain_dsn.cli.report import (
+from speechbrain_dsn.cli.output import (
     add_json_argument,
     add_model_argument,
     check_json_target,
