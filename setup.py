@@ -57,7 +57,11 @@ setup(
     # users expect them, and travel inside the package.
     package_dir={"speechbrain_dsn.hparams": "hparams"},
     package_data={
-        "speechbrain_dsn": ["pretrained/**/*", "miniset/**/*"],
+        "speechbrain_dsn": [
+            "pretrained/**/*",
+            "miniset/**/*",
+            "report/page.*",
+        ],
         "speechbrain_dsn.hparams": ["**/*"],
     },
     install_requires=[

@@ -26,6 +26,7 @@ COMMANDS = {
     "separate": "split mixtures into a file per speaker",
     "evaluate": "score a model on pairs of clean and noisy files",
     "compare": "results of several models side by side",
+    "report": "one page of results, with charts, a table and clips to hear",
     "profile": "MACs per layer, parameters and real-time factor of a model",
     "live": "enhance a stream, frame by frame",
     "export": "write a model as ONNX",

@@ -20,6 +20,7 @@ __all__ = [
     "add_json_argument",
     "add_model_argument",
     "check_json_target",
+    "check_target",
     "complain",
     "emit",
     "table",
@@ -28,11 +29,21 @@ __all__ = [
 DEFAULT_MODEL = "mgt-dsn"
 
 
-def add_model_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--model``."""
+def add_model_argument(
+    parser: argparse._ActionsContainer, default: str | None = DEFAULT_MODEL
+) -> None:
+    """Declare ``--model``.
+
+    Arguments
+    ---------
+    parser : argparse.ArgumentParser
+        Of the command, or a group of it.
+    default : str, optional
+        None where a command does without a model.
+    """
     parser.add_argument(
         "--model",
-        default=DEFAULT_MODEL,
+        default=default,
         metavar="NAME|FOLDER",
         help="a model that ships with the package, or a model folder "
         "(default: %(default)s)",
@@ -57,16 +68,35 @@ def check_json_target(target: str | None) -> None:
     InputError
         If the folder is missing, or the name belongs to something else.
     """
-    if target in (None, "-"):
-        return
-    path = Path(target)
-    if path.is_dir() or (path.exists() and path.suffix != ".json"):
+    if target not in (None, "-"):
+        check_target("--json", target, ".json")
+
+
+def check_target(option: str, target: str, suffix: str) -> None:
+    """Refuse, before long work starts, where no file can be written.
+
+    Arguments
+    ---------
+    option : str
+        That asked for the file.
+    target : str
+        Its name.
+    suffix : str
+        Of files that may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing, or the name belongs to something else.
+    """
+    path, kind = Path(target), suffix.lstrip(".").upper()
+    if path.is_dir() or (path.exists() and path.suffix != suffix):
         raise InputError(
-            f"--json {path} is there and no JSON file: expected a new name"
+            f"{option} {path} is there and no {kind} file: expected a new name"
         )
     if not path.parent.is_dir():
         raise InputError(
-            f"--json {path}: {path.parent} is not an existing folder"
+            f"{option} {path}: {path.parent} is not an existing folder"
         )
 
 

@@ -7,7 +7,8 @@ Authors
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,15 +23,24 @@ from speechbrain_dsn.metrics import (
 )
 
 __all__ = [
+    "CONDITION_TITLES",
     "Evaluation",
     "FileScores",
     "Scores",
     "number",
     "plain",
+    "results_table",
     "scores_of",
 ]
 
 Scores = dict[str, Score]
+
+# What a file is like, see `Evaluation.conditions`, on an axis.
+CONDITION_TITLES = {
+    "snr_db": "input SNR (dB)",
+    "dnsmos_ovrl": "input OVRL",
+    "overlap": "overlap (share of the shorter utterance)",
+}
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,8 @@ class FileScores:
     def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
         """What `as_dict` of every kind of file holds."""
         return {
-            "name": values["name"],
-            "seconds": values["seconds"],
+            "name": str(values["name"]),
+            "seconds": number(values["seconds"]),
             "activation": number(values["activation"]),
             "macs_per_second": number(values["macs_per_second"]),
             "noisy": scores_of(values["metrics"], "noisy"),
@@ -139,6 +149,18 @@ class Evaluation:
         return f"{self.model} at {self.budget:g}"
 
     @property
+    def series(self) -> str:
+        """What rows of one system share, at all its budgets or widths.
+
+        Widths end a name: ``slim 1/8`` and ``slim 1/4`` are ``slim``, and
+        ``slim-0.5``, cut out of a net called ``slim``, is one of ``slim-*``.
+        """
+        width = re.fullmatch(r"(.+)([ -])\d[\d./]*", self.model)
+        if self.budget is not None or not width:
+            return self.model
+        return width[1] if width[2] == " " else f"{width[1]}-*"
+
+    @property
     def noisy(self) -> dict[str, Scores]:
         """Scores of the inputs, to be used again for the next model."""
         return {file.name: file.noisy for file in self.files}
@@ -176,30 +198,46 @@ class Evaluation:
             )
         return rows
 
+    @property
+    def conditions(self) -> dict[str, list[float]]:
+        """What the inputs are like, file by file, as far as that is known.
+
+        Returns
+        -------
+        dict of str to list of float
+            ``snr_db`` and ``dnsmos_ovrl`` of the input.
+        """
+        unknown = Score(math.nan)
+        return self._known(
+            {
+                "snr_db": [number(file.snr_db) for file in self.files],
+                "dnsmos_ovrl": [
+                    file.noisy.get("dnsmos_ovrl", unknown).value
+                    for file in self.files
+                ],
+            }
+        )
+
+    @staticmethod
+    def _known(columns: dict[str, list[float]]) -> dict[str, list[float]]:
+        return {
+            name: values
+            for name, values in columns.items()
+            if not np.isnan(values).all()
+        }
+
     def correlations(self) -> dict[str, Summary]:
         """Spearman's correlation of activation with the input.
 
         Returns
         -------
         dict of str to Summary
-            With ``snr_db`` and ``dnsmos_ovrl`` of the input, as far as they
-            are known.
+            For each of the `conditions`.
         """
         use = [file.activation for file in self.files]
-        columns = {
-            "snr_db": [
-                math.nan if file.snr_db is None else file.snr_db
-                for file in self.files
-            ],
-            "dnsmos_ovrl": [
-                file.noisy.get("dnsmos_ovrl", Score(math.nan)).value
-                for file in self.files
-            ],
-        }
         return {
             name: spearman(use, values)
-            for name, values in columns.items()
-            if not np.isnan(values).all()
+            for name, values in self.conditions.items()
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -244,8 +282,10 @@ class Evaluation:
     ) -> dict[str, Any]:
         """What `as_dict` of every kind of evaluation holds."""
         return {
-            "model": values["model"],
-            "budget": values["budget"],
+            "model": str(values["model"]),
+            "budget": None
+            if values["budget"] is None
+            else number(values["budget"]),
             "activation": number(values["activation"]),
             "macs_per_second": number(values["macs_per_second"]),
             "rtf": number(values["rtf"]),
@@ -269,7 +309,7 @@ class Evaluation:
         found = summarize(self.pairs_of(metric))["enhanced"]
         return {
             "label": self.label,
-            "series": self.model,
+            "series": self.series,
             "macs_per_second": self.macs_per_second,
             "value": found.value,
             "low": found.low,
@@ -310,6 +350,26 @@ class Evaluation:
         table.add("noisy", [file.noisy for file in self.files])
 
 
+def results_table(rows: Sequence[Evaluation]) -> MetricTable:
+    """A row for the inputs, and one or more for each evaluation.
+
+    Arguments
+    ---------
+    rows : sequence of Evaluation
+        At least one, all of the same files.
+
+    Returns
+    -------
+    MetricTable
+        Quality, then cost.
+    """
+    table = MetricTable()
+    rows[0].add_noisy_to(table)
+    for row in rows:
+        row.add_to(table)
+    return table
+
+
 def plain(value: float) -> float | None:
     """None for NaN, which JSON does not know."""
     return None if math.isnan(value) else value
@@ -317,7 +377,11 @@ def plain(value: float) -> float | None:
 
 def number(value: float | None) -> float:
     """NaN for None: what `plain` made, again."""
-    return math.nan if value is None else value
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, found {value!r}")
+    return value
 
 
 def scores_of(metrics: Mapping[str, Mapping[str, Any]], side: str) -> Scores:

@@ -17,10 +17,11 @@ from speechbrain_dsn.inference.scores import (
     Evaluation,
     FileScores,
     Scores,
+    number,
     plain,
     scores_of,
 )
-from speechbrain_dsn.metrics import MetricTable, Score, Summary, spearman
+from speechbrain_dsn.metrics import MetricTable, Score, Summary
 
 __all__ = ["MixtureScores", "SeparationEvaluation"]
 
@@ -228,24 +229,30 @@ class SeparationEvaluation(Evaluation):
             self.levels,
         )
 
+    @property
+    def conditions(self) -> dict[str, list[float]]:
+        """How much the speakers overlap, where that is known."""
+        return self._known(
+            {"overlap": [number(file.overlap) for file in self.files]}
+        )
+
     def correlations(self) -> dict[str, Summary]:
         """Spearman's correlation of activation with the overlap, of a model
         that decides."""
-        use = [file.activation for file in self.files]
-        if len(self.overlaps) < 2 or len(set(use)) < 2:
-            return {}
-        known = [
-            math.nan if file.overlap is None else file.overlap
-            for file in self.files
-        ]
-        return {"overlap": spearman(use, known)}
+        decided = len({file.activation for file in self.files}) > 1
+        return super().correlations() if self._overlapping and decided else {}
+
+    @property
+    def _overlapping(self) -> bool:
+        """Whether there are several overlaps, so that they can be compared."""
+        return len(self.overlaps) > 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; None where there is no value."""
         values = super().as_dict()
         values["levels"], values["widths"] = self.levels, self.widths
         values["activation_by_speakers"] = self.by_speakers
-        if len(self.overlaps) > 1:
+        if self._overlapping:
             values["by_overlap"] = {
                 f"{overlap:g}": {
                     name: value
@@ -274,7 +281,7 @@ class SeparationEvaluation(Evaluation):
             With a row of the mixtures perhaps, see `add_noisy_to`.
         """
         self._add_row(table, self.label, self._speaking())
-        if len(self.overlaps) > 1:
+        if self._overlapping:
             for overlap in self.overlaps:
                 part = self.at_overlap(overlap)
                 label = f"{self.label}, overlap {100 * overlap:g} %"
