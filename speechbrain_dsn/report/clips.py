@@ -55,7 +55,7 @@ class Clip:
     draw : callable
         Writes a PNG with spectrogram and decisions to a path.
     shows : str
-        What that picture shows.
+        What that picture shows, as a sentence without its full stop.
     """
 
     name: str
@@ -149,7 +149,7 @@ def enhanced_clip(
             frame_rate=decision.frame_rate,
             title=pair.name,
         ),
-        "spectrograms of the noisy and of the enhanced signal, and below "
+        "Spectrograms of the noisy and of the enhanced signal, and below "
         f"them the gates over time: activation {meter.activation:.2f}",
     )
 
@@ -197,7 +197,7 @@ def separated_clip(
             rate,
             title=mixture.name,
         ),
-        "spectrogram of the mixture, below it when each speaker is heard and "
+        "Spectrogram of the mixture, below it when each speaker is heard and "
         "the width of each layer over time: activation "
         f"{stream.meter.activation:.2f}",
     )

@@ -35,8 +35,11 @@ function option(select, value, text) {
   add(select, "option", { value, textContent: text });
 }
 
-const number = (value, digits = 3) =>
-  value === null ? "–" : String(Number(value.toPrecision(digits)));
+function number(value, digits = 3) {
+  if (value === null) return "–";
+  const text = value.toPrecision(digits);
+  return text.includes("e") ? String(Number(text)) : text;
+}
 
 // -- axes -------------------------------------------------------------------
 
@@ -145,6 +148,29 @@ function drawQuality() {
     draw(group, "polyline", { class: "join", points: path.join(" ") });
     for (const s of own) drawSystem(group, s, metric, place, x, y);
   });
+  const taken = points.map((s) => {
+    const at = x(s.mmacs), up = y(s.scores[metric].value);
+    return { left: at - 7, right: at + 7, top: up - 7, bottom: up + 7 };
+  });
+  for (const s of points) label(svg, s.label, x(s.mmacs), y(s.scores[metric].value), taken);
+}
+
+// Beside a mark, where there is room; without any, the box tells its name.
+function label(svg, name, at, up, taken) {
+  const node = draw(svg, "text", {}, name);
+  const { width, height } = node.getBBox();
+  for (const [side, line] of [[1, 0], [1, 1], [-1, 0], [-1, 1], [1, 2], [-1, 2], [1, -1], [-1, -1]]) {
+    const left = side > 0 ? at + 9 : at - 9 - width;
+    const base = up - 8 + 26 * line - (line === 2 ? 10 : 0) + (line < 0 ? 10 : 0);
+    const box = { left, right: left + width, top: base - height + 4, bottom: base + 4 };
+    if (left < PLOT.left || box.right > PLOT.right + 15) continue;
+    if (taken.some((o) => box.left < o.right && o.left < box.right && box.top < o.bottom && o.top < box.bottom)) continue;
+    node.setAttribute("x", left);
+    node.setAttribute("y", base);
+    taken.push(box);
+    return;
+  }
+  node.remove();
 }
 
 function drawSystem(parent, system, metric, place, x, y) {
@@ -158,10 +184,6 @@ function drawSystem(parent, system, metric, place, x, y) {
     interval = ` [${number(low)}, ${number(high)}]`;
   }
   mark(group, place).setAttribute("transform", `translate(${at} ${y(value)})`);
-  const up = place === 0, end = at > PLOT.right - 110;
-  draw(group, "text", {
-    x: at + (end ? -9 : 9), y: y(value) + (up ? -8 : 18), "text-anchor": end ? "end" : "start",
-  }, system.label);
   explain(group, [
     system.label,
     `${data.metrics[metric]} ${number(value)}${interval}, ${n_valid} of ${n_total} files`,
@@ -192,10 +214,13 @@ function drawUsage() {
     .filter((p) => p.x !== null && p.use !== null);
   const svg = get("usage-chart");
   const { x, y } = axes(svg, range(pairs.map((p) => p.x), 0.06), [-0.03, 1.03], title, "activation");
-  for (const p of pairs) {
-    const dot = draw(svg, "circle", { class: "dot", cx: x(p.x), cy: y(p.use), r: 4 });
+  const few = new Set(pairs.map((p) => p.x)).size <= GROUPS;
+  pairs.forEach((p, k) => {
+    // Files of one value lie side by side, the same way every time.
+    const aside = few ? 24 * (((k * 0.618) % 1) - 0.5) : 0;
+    const dot = draw(svg, "circle", { class: "dot", cx: x(p.x) + aside, cy: y(p.use), r: 4 });
     explain(dot, `${p.name}\n${title} ${number(p.x)}, activation ${number(p.use)}`, false);
-  }
+  });
   const groups = groupsOf(pairs).map((group) => ({
     x: mean(group.map((p) => p.x)), use: mean(group.map((p) => p.use)), count: group.length,
   }));

@@ -162,12 +162,17 @@ def _cell(value: Mapping[str, Any] | str) -> str:
     if value["value"] is None:
         why = "; ".join(f"{k}: {n}" for k, n in value["reasons"].items())
         return f'<td title="{escape(why)}">–</td>'
-    text, ends = f"{value['value']:.3g}", [value["low"], value["high"]]
+    text, ends = _number(value["value"]), [value["low"], value["high"]]
     if None not in ends:
-        text += f" <small>[{ends[0]:.3g}, {ends[1]:.3g}]</small>"
+        text += f" <small>[{', '.join(map(_number, ends))}]</small>"
     if value["n_valid"] < value["n_total"]:
         text += f" <small>{value['n_valid']}/{value['n_total']} files</small>"
     return f"<td>{text}</td>"
+
+
+def _number(value: float) -> str:
+    """Three digits, zeros at the end too."""
+    return f"{value:#.3g}".rstrip(".")
 
 
 def _widths(data: Mapping[str, Any]) -> str:
@@ -222,8 +227,8 @@ def _clip(clip: Clip) -> str:
         f"{clip.macs_per_second / 1e6:.1f} M MAC/s, {clip.seconds:.1f} s</p>"
         f"<ul>{players}</ul>"
         f'<figure><img src="{_picture(clip)}" alt="'
-        f'{escape(f"{clip.name}: {clip.shows}")}">'
-        f"<figcaption>{escape(clip.shows)}</figcaption></figure></article>"
+        f'{escape(f"{clip.name}. {clip.shows}.")}">'
+        f"<figcaption>{escape(clip.shows)}.</figcaption></figure></article>"
     )
 
 
