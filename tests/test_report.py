@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import shutil
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -50,7 +51,7 @@ def used(row, shift=0.0):
 
 def pair(name="file3", samples=8000, gain=1.0):
     clean = gain * noise(samples)[:, 0]
-    noisy = clean + 0.05 * noise(samples, seed=5)[:, 0]
+    noisy = clean + 0.3 * gain * noise(samples, seed=5)[:, 0]
     return Pair(name, lambda rate: (noisy, clean))
 
 
@@ -91,14 +92,14 @@ class Reader(HTMLParser):
             self.text[tag].append("")
 
     def handle_data(self, data):
-        if self._stack[-1] in self.text:
+        if set(self._stack[-1:]) & set(self.text):
             self.text[self._stack[-1]][-1] += data
         if self.rows and {"td", "th"} & set(self._stack):
             self.rows[-1][-1] += data
 
     def handle_endtag(self, tag):
-        while self._stack and self._stack.pop() != tag:
-            pass  # elements that need no end
+        last = len(self._stack) - 1 - self._stack[::-1].index(tag)
+        del self._stack[last:]  # and elements in it that need no end
 
     def all(self, tag):
         return [attrs for name, attrs in self.tags if name == tag]
@@ -235,7 +236,7 @@ def tracks(text):
     return found
 
 
-@pytest.mark.parametrize("gain", [1.0, 30.0])
+@pytest.mark.parametrize("gain", [0.02, 30.0])
 def test_tracks_keep_their_levels_to_each_other(gain):
     clip = make_clip(tiny_model(), pair(gain=gain))
     peak = max(1.0, *(np.abs(x).max() for x in clip.tracks.values()))
@@ -305,19 +306,26 @@ def test_clips_of_other_files_are_taken_from_all_over():
 # -- the command ------------------------------------------------------------
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
     """Results, a model, and two pairs in folders."""
-    monkeypatch.chdir(tmp_path)
+    root = tmp_path_factory.mktemp("files")
     values = [row.as_dict() for row in ROWS]
-    Path("results.json").write_text(json.dumps(values))
-    Path("one.json").write_text(json.dumps(values[0]))
-    save_tiny(tmp_path / "model")
+    (root / "results.json").write_text(json.dumps(values))
+    (root / "one.json").write_text(json.dumps(values[0]))
+    save_tiny(root / "model")
     for name in ("file1", "file2"):
         for folder, wav in zip(("noisy", "clean"), pair().load(0), strict=True):
-            Path(folder).mkdir(exist_ok=True)
-            soundfile.write(f"{folder}/{name}.wav", wav, 16_000)
-    return tmp_path
+            (root / folder).mkdir(exist_ok=True)
+            soundfile.write(root / folder / f"{name}.wav", wav, 16_000)
+    return root
+
+
+@pytest.fixture
+def home(files, tmp_path, monkeypatch):
+    """A place with copies of them."""
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
 
 
 SIGNALS = ["--model", "model", "--clean", "clean", "--noisy", "noisy"]
@@ -334,14 +342,11 @@ def test_command(home, capsys):
 
 def test_command_with_clips(home, capsys):
     call = ["report", "results.json", "-o", "a.html", "--title", "A & B"]
-    assert main([*call, *SIGNALS, "--seconds", "0.2"]) == 0
+    call += [*SIGNALS, "--seconds", "0.2", "--clips", "file2", "file1"]
+    assert main(call) == 0
     reader = Reader(Path("a.html").read_text("utf-8"))
-    # The first result is static: any order will do.
-    assert sorted(reader.text["h3"]) == ["file1", "file2"]
+    assert reader.text["h3"] == ["file2", "file1"]
     assert reader.text["title"] == ["A & B"]
-    assert main([*call, *SIGNALS, "--clips", "file2"]) == 0
-    reader = Reader(Path("a.html").read_text("utf-8"))
-    assert reader.text["h3"] == ["file2"]
 
 
 def test_a_bad_clip_is_reported_and_the_others_are_shown(home, capsys):
@@ -352,26 +357,21 @@ def test_a_bad_clip_is_reported_and_the_others_are_shown(home, capsys):
     assert reader.text["h3"] == ["file2"]
 
 
-def broken(change):
-    values = ROWS[0].as_dict()
-    change(values)
-    return json.dumps(values)
-
-
 @pytest.mark.parametrize(
-    "text",
+    "change",
     [
-        "",
-        "[1]",
-        "{}",
-        broken(lambda v: v.pop("files")),
-        broken(lambda v: v.update(macs_per_second="high")),
-        broken(lambda v: v["files"][0].update(activation=[1])),
-        broken(lambda v: v["files"][0]["metrics"]["pesq"].pop("noisy")),
+        lambda v: v.clear(),
+        lambda v: v.pop("files"),
+        lambda v: v.update(macs_per_second="high"),
+        lambda v: v["files"].append(1),
+        lambda v: v["files"][0].update(activation=[1]),
+        lambda v: v["files"][0]["metrics"]["pesq"].pop("noisy"),
     ],
 )
-def test_what_is_no_result_is_refused(home, capsys, text):
-    Path("bad.json").write_text(text)
+def test_what_is_no_result_is_refused(home, capsys, change):
+    values = json.loads(Path("one.json").read_text())
+    change(values)
+    Path("bad.json").write_text(json.dumps(values))
     assert main(["report", "bad.json"]) == 2
     error = capsys.readouterr().err
     assert "bad.json: expected the JSON of `speechbrain-dsn eval" in error
@@ -481,8 +481,7 @@ def test_nothing_can_be_loaded_even_if_it_were_asked_for(browser, path):
     found = browser.open(path)
     script = "fetch('https://example.org').then(() => 'got', () => 'refused')"
     assert found.run(script) == "refused"
-    (report,) = found.problems
-    assert "Content Security Policy" in report["entry"]["text"]
+    assert "Content Security Policy" in str(found.problems)
 
 
 def test_systems_are_filtered_and_metrics_chosen(browser, path):
