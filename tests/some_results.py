@@ -2,7 +2,8 @@
 
 import math
 
-from speechbrain_dsn.inference.scores import Evaluation, FileScores
+from speechbrain_dsn.inference.file_scores import FileScores
+from speechbrain_dsn.inference.scores import Evaluation
 from speechbrain_dsn.inference.separation_scores import (
     MixtureScores,
     SeparationEvaluation,

@@ -35,7 +35,7 @@ from speechbrain_dsn.report import (
     page,
     write_page,
 )
-from speechbrain_dsn.training.pictures import log_pictures
+from speechbrain_dsn.training.pictures import log_pictures, show_results
 
 EVIL = "</script><script>alert('&')</script>"
 
@@ -431,6 +431,15 @@ def test_loggers_get_the_pictures(tmp_path, monkeypatch):
     assert set(board.images) == {"gates", "done"}
     assert board.images["gates"].std() > 0.1
     assert biases.logged == [{"gates": tmp_path / "gates.png"}]
+
+
+def test_without_matplotlib_there_are_no_clips(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    hparams = {"output_folder": tmp_path}
+    show_results(None, tiny_model(), ROWS, [pair()], hparams)
+    assert "no plots: plots need matplotlib" in caplog.text
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "<table" in text and "<audio" not in text
 
 
 # -- in a browser -----------------------------------------------------------

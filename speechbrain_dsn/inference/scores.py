@@ -1,4 +1,4 @@
-"""What an evaluation found: scores of files, their means, and the cost.
+"""What an evaluation found: means of scores, and the cost.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -14,6 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from speechbrain_dsn.inference.file_scores import (
+    FileScores,
+    Scores,
+    number,
+    plain,
+)
 from speechbrain_dsn.metrics import (
     MetricTable,
     Score,
@@ -22,18 +28,7 @@ from speechbrain_dsn.metrics import (
     summarize,
 )
 
-__all__ = [
-    "CONDITION_TITLES",
-    "Evaluation",
-    "FileScores",
-    "Scores",
-    "number",
-    "plain",
-    "results_table",
-    "scores_of",
-]
-
-Scores = dict[str, Score]
+__all__ = ["CONDITION_TITLES", "Evaluation", "results_table"]
 
 # What a file is like, see `Evaluation.conditions`, on an axis.
 CONDITION_TITLES = {
@@ -41,77 +36,6 @@ CONDITION_TITLES = {
     "dnsmos_ovrl": "input OVRL",
     "overlap": "overlap (share of the shorter utterance)",
 }
-
-
-@dataclass(frozen=True)
-class FileScores:
-    """One line of an evaluation.
-
-    Arguments
-    ---------
-    name : str
-        Of the pair.
-    seconds : float
-        Duration.
-    activation : float
-        Mean gate; 1 for a static model.
-    macs_per_second : float
-        As executed.
-    noisy : dict of str to Score
-        Of the input.
-    enhanced : dict of str to Score
-        Of the output.
-    snr_db : float, optional
-        Of the input, where it is known.
-    error : str, optional
-        What was wrong with the files; nothing could be measured then.
-    """
-
-    name: str
-    seconds: float
-    activation: float
-    macs_per_second: float
-    noisy: Scores
-    enhanced: Scores
-    snr_db: float | None = None
-    error: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; None where there is no value."""
-        return {
-            "name": self.name,
-            "seconds": self.seconds,
-            "snr_db": self.snr_db,
-            "activation": plain(self.activation),
-            "macs_per_second": plain(self.macs_per_second),
-            "metrics": {
-                name: {
-                    "noisy": plain(self.noisy[name].value),
-                    "enhanced": plain(score.value),
-                    "reason": score.reason or self.noisy[name].reason,
-                }
-                for name, score in self.enhanced.items()
-            },
-            "error": self.error,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FileScores:
-        """What `as_dict` gave, again."""
-        return cls(**cls._fields(values), snr_db=values["snr_db"])
-
-    @staticmethod
-    def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-        """What `as_dict` of every kind of file holds."""
-        return {
-            "name": str(values["name"]),
-            "seconds": number(values["seconds"]),
-            "activation": number(values["activation"]),
-            "macs_per_second": number(values["macs_per_second"]),
-            "noisy": scores_of(values["metrics"], "noisy"),
-            "enhanced": scores_of(values["metrics"], "enhanced"),
-            "error": values["error"],
-        }
 
 
 @dataclass(frozen=True)
@@ -368,40 +292,3 @@ def results_table(rows: Sequence[Evaluation]) -> MetricTable:
     for row in rows:
         row.add_to(table)
     return table
-
-
-def plain(value: float) -> float | None:
-    """None for NaN, which JSON does not know."""
-    return None if math.isnan(value) else value
-
-
-def number(value: float | None) -> float:
-    """NaN for None: what `plain` made, again."""
-    if value is None:
-        return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"expected a number, found {value!r}")
-    return value
-
-
-def scores_of(metrics: Mapping[str, Mapping[str, Any]], side: str) -> Scores:
-    """One side of the scores in JSON.
-
-    Arguments
-    ---------
-    metrics : mapping
-        Metric to its values by side, and the ``reason`` where one is missing.
-    side : str
-        Such as ``enhanced``.
-
-    Returns
-    -------
-    Scores
-        With the reason where there is no value.
-    """
-    found = {}
-    for name, values in metrics.items():
-        value = number(values[side])
-        reason = values["reason"] if math.isnan(value) else None
-        found[name] = Score(value, reason)
-    return found

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from speechbrain_dsn.inference.scores import (
-    Evaluation,
+from speechbrain_dsn.inference.file_scores import (
     FileScores,
     Scores,
     number,
     plain,
     scores_of,
 )
+from speechbrain_dsn.inference.scores import Evaluation
 from speechbrain_dsn.metrics import MetricTable, Score, Summary
 
 __all__ = ["MixtureScores", "SeparationEvaluation"]
