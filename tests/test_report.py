@@ -288,7 +288,7 @@ def test_signals_that_do_not_fit_are_refused():
 def test_chosen_clips_span_the_activations(order, count):
     row = used(evaluation("routed", 40, 0.5))
     items = [pair(NAMES[place], 1) for place in order] + [pair("other", 1)]
-    found = choose_clips(items, row, count)
+    found = choose_clips(items, [ROWS[0], row], count)
     use = {file.name: file.activation for file in row.files}
     chosen = [use[item.name] for item in found]
     assert chosen == sorted(set(chosen)) and len(found) == min(count, 12)
@@ -299,7 +299,7 @@ def test_chosen_clips_span_the_activations(order, count):
 
 def test_clips_of_other_files_are_taken_from_all_over():
     items = [pair(f"other{n}", 1) for n in range(5)]
-    names = [item.name for item in choose_clips(items, ROWS[0], 3)]
+    names = [item.name for item in choose_clips(items, ROWS, 3)]
     assert names == ["other0", "other2", "other4"]
 
 

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="NAME",
         help="which of the signals (default: three, over the range of "
-        "activation in the first result)",
+        "activation in the first result where that varies)",
     )
     clips.add_argument(
         "--seconds",
@@ -95,14 +95,16 @@ def run(args: argparse.Namespace) -> int:
 
     rows = read_results(args.results)
     check_rows(rows)
-    clips, bad = _clips(args, rows[0]) if wants else ([], 0)
+    clips, bad = _clips(args, rows) if wants else ([], 0)
     write_page(args.out, rows, clips, args.title)
     size = Path(args.out).stat().st_size / 1e6
     print(f"{args.out}: {len(rows)} results, {len(clips)} clips, {size:.1f} MB")
     return 2 if bad else 0
 
 
-def _clips(args: argparse.Namespace, row: Evaluation) -> tuple[list[Clip], int]:
+def _clips(
+    args: argparse.Namespace, rows: Sequence[Evaluation]
+) -> tuple[list[Clip], int]:
     """The clips, and how many could not be made."""
     from speechbrain_dsn.plots import require_matplotlib
     from speechbrain_dsn.pretrained import load_model
@@ -111,11 +113,12 @@ def _clips(args: argparse.Namespace, row: Evaluation) -> tuple[list[Clip], int]:
 
     require_matplotlib()
     model = load_model(args.model)
-    model.expect("separation" if is_separation(row) else "enhancement")
+    separates = is_separation(rows[0])
+    model.expect("separation" if separates else "enhancement")
     model.decide(args.budget)
-    read = read_mixtures if is_separation(row) else read_pairs
+    read = read_mixtures if separates else read_pairs
     found, bad = [], 0
-    for item in _chosen(args.clips, read(args)[0], row):
+    for item in _chosen(args.clips, read(args)[0], rows):
         try:
             found.append(make_clip(model, item, args.budget, args.seconds))
         except InputError as error:
@@ -127,12 +130,12 @@ def _clips(args: argparse.Namespace, row: Evaluation) -> tuple[list[Clip], int]:
 def _chosen(
     names: Sequence[str] | None,
     items: Sequence[Pair | Mixture],
-    row: Evaluation,
+    rows: Sequence[Evaluation],
 ) -> list[Pair | Mixture]:
     from speechbrain_dsn.report.clips import choose_clips
 
     if names is None:
-        return choose_clips(items, row)
+        return choose_clips(items, rows)
     known = {item.name: item for item in items}
     absent = [name for name in names if name not in known]
     if absent:

@@ -208,7 +208,9 @@ def _samples(seconds: float | None, rate: int) -> int | None:
 
 
 def choose_clips(
-    items: Sequence[Pair | Mixture], row: Evaluation, count: int = 3
+    items: Sequence[Pair | Mixture],
+    rows: Sequence[Evaluation],
+    count: int = 3,
 ) -> list[Pair | Mixture]:
     """Clips over the range of what a net spent, the least first.
 
@@ -216,9 +218,9 @@ def choose_clips(
     ---------
     items : sequence of Pair or Mixture
         What there is.
-    row : Evaluation
-        Of these; others have no place in the order and are left out, unless
-        it knows none of them.
+    rows : sequence of Evaluation
+        Of these; the first one whose activation varies gives the order, and
+        what it could not run is left out, unless it knows none of them.
     count : int
         At most.
 
@@ -227,11 +229,12 @@ def choose_clips(
     list of Pair or Mixture
         In ascending order of activation.
     """
-    use = {file.name: file.activation for file in row.files if not file.error}
-    known = sorted(
-        (item for item in items if item.name in use),
-        key=lambda item: use[item.name],
-    )
-    found = known or list(items)
+    known = [
+        {file.name: file.activation for file in row.files if not file.error}
+        for row in rows
+    ]
+    use = next((x for x in known if len(set(x.values())) > 1), known[0])
+    found = [item for item in items if item.name in use]
+    found = sorted(found, key=lambda item: use[item.name]) or list(items)
     places = np.linspace(0, len(found) - 1, min(count, len(found)))
     return [found[round(place)] for place in places]

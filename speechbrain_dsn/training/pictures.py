@@ -61,7 +61,7 @@ def show_results(
         log_pictures(hparams, folder)
         clips = [
             make_clip(model, item, seconds=CLIP_SECONDS)
-            for item in choose_clips(test, rows[0])
+            for item in choose_clips(test, rows)
         ]
     write_page(folder / "report.html", rows, clips, model.config.name)
 
