@@ -61,6 +61,7 @@ setup(
             "pretrained/**/*",
             "miniset/**/*",
             "quantization/*.c",
+            "report/page.*",
         ],
         "speechbrain_dsn.hparams": ["**/*"],
     },

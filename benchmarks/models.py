@@ -29,7 +29,7 @@ import torch
 from candidates import Replay, calibrated, noisy_speech
 from clock import Timing, measure
 
-from speechbrain_dsn.cli.report import check_json_target, emit, table
+from speechbrain_dsn.cli.output import check_json_target, emit, table
 from speechbrain_dsn.cost import activation
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.blocks import AlignedStream

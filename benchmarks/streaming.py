@@ -44,7 +44,7 @@ from offline import offline_factors
 from plot import plot_time_against_macs
 
 from speechbrain_dsn import __version__
-from speechbrain_dsn.cli.report import check_json_target, emit, table
+from speechbrain_dsn.cli.output import check_json_target, emit, table
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.inference.session import TorchSession

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from some_results import NAMES, evaluation, separation
 
 from speechbrain_dsn.cli.main import main
 from speechbrain_dsn.errors import InputError
@@ -13,33 +14,8 @@ from speechbrain_dsn.inference.comparison import (
     paired_difference,
     read_evaluations,
 )
-from speechbrain_dsn.inference.scores import Evaluation, FileScores
-from speechbrain_dsn.metrics import Score
-
-NAMES = [f"file{n}" for n in range(12)]
-
-
-def evaluation(model, macs, gain, names=NAMES, reason=None):
-    """Every file is better than its noisy one by the same gain."""
-    files = []
-    for number, name in enumerate(names):
-        noisy = 1.0 + 0.1 * int(name.removeprefix("file"))
-        score = Score(noisy + gain)
-        if reason and number == 0:
-            score = Score(math.nan, reason)
-        files.append(
-            FileScores(
-                name,
-                2.0,
-                macs / 100,
-                macs,
-                {"pesq": Score(noisy)},
-                {"pesq": score},
-                snr_db=float(number),
-            )
-        )
-    return Evaluation(model, None, macs / 100, macs, 0.1, files)
-
+from speechbrain_dsn.inference.scores import Evaluation
+from speechbrain_dsn.inference.separation_scores import SeparationEvaluation
 
 STATICS = [evaluation("slim 1/4", 40, 0.5), evaluation("slim 1", 100, 1.1)]
 
@@ -102,6 +78,34 @@ def test_json_gives_the_evaluation_back(tmp_path):
         row.as_dict(),
         STATICS[0].as_dict(),
     ]
+
+
+def test_json_gives_a_separation_back(tmp_path):
+    rows = [
+        separation("wide", 100, 9.0, reason="silent estimate"),
+        evaluation("of another kind", 100, 1.0),
+    ]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([row.as_dict() for row in rows]))
+    found = read_evaluations(path)
+    assert [r.as_dict() for r in found] == [row.as_dict() for row in rows]
+    assert [type(row) for row in found] == [SeparationEvaluation, Evaluation]
+    assert found[0].known == rows[0].known
+
+
+def test_command_takes_what_evaluate_writes_for_separators(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name, macs, gain in (("narrow", 40, 5.0), ("wide", 100, 9.0)):
+        row = separation(name, macs, gain).as_dict() | {"unpaired": []}
+        (tmp_path / f"{name}.json").write_text(json.dumps(row))
+    call = ["compare", "narrow.json", "wide.json", "--json", "out.json"]
+    assert main([*call, "--plot", "q.png", "--metric", "si_sdri"]) == 0
+    assert "si_sdri" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out.json").read_text())
+    (difference,) = found["differences"].values()
+    assert difference["si_sdri"]["value"] == pytest.approx(4.0)
 
 
 @pytest.fixture

@@ -102,6 +102,8 @@ def test_wheel_carries_the_data(tmp_path):
     assert result.returncode == 0, result.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
+    for name in ("page.html", "page.css", "page.js"):
+        assert f"speechbrain_dsn/report/{name}" in names
     for folder in ("hparams", "speechbrain_dsn/pretrained"):
         for path in (source / folder).rglob("*"):
             inside = path.relative_to(source).as_posix()

@@ -139,6 +139,7 @@ def gates(out):
 def results(out):
     """The rows of the results table, after a look at the other outputs."""
     assert (out / "results.md").read_text("utf-8").startswith("|")
+    assert (out / "report.html").read_text("utf-8").count("<audio ") >= 3
     model = load_model(out / "model")
     wav = torch.randn(1, 4000) / 10
     assert model.enhancer(wav)[0].isfinite().all()

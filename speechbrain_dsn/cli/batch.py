@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from speechbrain_dsn.cli.report import complain
+from speechbrain_dsn.cli.output import complain
 from speechbrain_dsn.errors import InputError
 
 if TYPE_CHECKING:

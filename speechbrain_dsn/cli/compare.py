@@ -7,14 +7,17 @@ Authors
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechbrain_dsn.cli.report import (
+from speechbrain_dsn.cli.output import (
     add_json_argument,
     check_json_target,
     emit,
+)
+from speechbrain_dsn.cli.results import (
+    add_results_argument,
+    check_labels,
+    read_results,
 )
 from speechbrain_dsn.errors import InputError
 
@@ -24,12 +27,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``compare``."""
-    parser.add_argument(
-        "results",
-        nargs="+",
-        metavar="[LABEL=]FILE",
-        help="JSON of `evaluate`; differences are taken to the first one",
-    )
+    add_results_argument(parser, "; differences are taken to the first one")
     parser.add_argument(
         "--frontier",
         nargs="+",
@@ -58,25 +56,19 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         require_matplotlib()
-    rows = [row for name in args.results for row in _read(name)]
-    statics = [row for name in args.frontier for row in _read(name)]
+    rows, statics = read_results(args.results), read_results(args.frontier)
     if len(statics) == 1:
         raise InputError("--frontier: expected two static nets or more")
-    labels = [row.model for row in rows + statics]
-    if len(set(labels)) < len(labels):
-        raise InputError(
-            f"several results are called the same ({', '.join(labels)}): "
-            "expected LABEL=FILE"
-        )
+    check_labels(rows + statics)
     metrics = list(rows[0].metrics)
     if args.plot and args.metric not in metrics:
         raise InputError(
-            f"{rows[0].model} has no {args.metric}: expected one of "
+            f"{rows[0].label} has no {args.metric}: expected one of "
             f"{', '.join(metrics)}"
         )
     values: dict[str, Any] = {"differences": {}, "frontier": {}}
     for row in (rows + statics)[1:]:
-        values["differences"][row.model] = {
+        values["differences"][row.label] = {
             metric: paired_difference(row, rows[0], metric).as_dict()
             for metric in metrics
         }
@@ -88,22 +80,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(name: str) -> list[Evaluation]:
-    """The rows of a file, under the name that was asked for."""
-    from speechbrain_dsn.inference.comparison import read_evaluations
-
-    label, given, path = name.partition("=")
-    if not given or Path(name).exists():
-        rows = read_evaluations(name)
-        return [replace(row, model=row.label, budget=None) for row in rows]
-    rows = read_evaluations(path)
-    if len(rows) > 1:
-        raise InputError(
-            f"{path} holds {len(rows)} evaluations: expected one for a label"
-        )
-    return [replace(rows[0], model=label, budget=None)]
-
-
 def _against(
     rows: list[Evaluation], statics: list[Evaluation], metrics: list[str]
 ) -> dict[str, Any]:
@@ -112,14 +88,14 @@ def _against(
 
     return {
         "above": {
-            row.model: {
+            row.label: {
                 metric: above_frontier(row, statics, metric).as_dict()
                 for metric in metrics
             }
             for row in rows
         },
         "macs_saved": {
-            static.model: {
+            static.label: {
                 metric: macs_saved(static, rows, metric).as_dict()
                 for metric in metrics
             }
@@ -132,11 +108,7 @@ def _draw(rows: list[Evaluation], path: str, metric: str) -> None:
     from speechbrain_dsn.metrics import summarize
     from speechbrain_dsn.plots.quality import plot_quality_against_macs
 
-    points = []
-    for row in rows:
-        # "slimmable 1/8" and "slimmable 1/4" are points of one series.
-        series = row.model.rpartition(" ")[0] or row.model
-        points.append({**row.point(metric), "series": series})
+    points = [row.point(metric) for row in rows]
     noisy = summarize(rows[0].pairs_of(metric))["noisy"].value
     plot_quality_against_macs(points, path, metric, noisy)
 
@@ -145,14 +117,10 @@ def _as_text(
     rows: list[Evaluation], statics: list[Evaluation], values: dict[str, Any]
 ) -> str:
     """Scores, then differences."""
-    from speechbrain_dsn.metrics import MetricTable
+    from speechbrain_dsn.inference.scores import results_table
 
-    scores = MetricTable()
-    rows[0].add_noisy_to(scores)
-    for row in rows + statics:
-        row.add_to(scores)
-    parts = [scores.markdown()]
-    titles = {f"minus {rows[0].model}": values["differences"]}
+    parts = [results_table(rows + statics).markdown()]
+    titles = {f"minus {rows[0].label}": values["differences"]}
     if statics:
         titles["above the frontier at equal MACs"] = values["frontier"]["above"]
         titles["MACs saved at the quality of"] = values["frontier"][

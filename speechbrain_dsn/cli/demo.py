@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechbrain_dsn.cli.enhance import draw
-from speechbrain_dsn.cli.report import add_model_argument, table
+from speechbrain_dsn.cli.output import add_model_argument, table
 from speechbrain_dsn.errors import InputError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from speechbrain_dsn.cli.batch import (
     refuse_existing,
     run_batch,
 )
-from speechbrain_dsn.cli.report import (
+from speechbrain_dsn.cli.output import (
     add_json_argument,
     add_model_argument,
     check_json_target,

@@ -10,48 +10,27 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from speechbrain_dsn.cli.report import (
+from speechbrain_dsn.cli.output import (
     add_json_argument,
     add_model_argument,
     check_json_target,
     complain,
     emit,
 )
+from speechbrain_dsn.cli.signals import (
+    add_signal_arguments,
+    read_mixtures,
+    read_pairs,
+)
 from speechbrain_dsn.errors import InputError
 
 if TYPE_CHECKING:
-    from speechbrain_dsn.inference.evaluation import Evaluation, Pair
-    from speechbrain_dsn.inference.mixtures import Mixture
+    from speechbrain_dsn.inference.evaluation import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``evaluate``."""
-    pairs = parser.add_argument_group("pairs of equal name, in two folders")
-    pairs.add_argument("--clean", metavar="DIR")
-    pairs.add_argument("--noisy", metavar="DIR")
-    speakers = parser.add_argument_group(
-        "or, for a separator, mixtures and sources of equal name"
-    )
-    speakers.add_argument("--mixtures", metavar="DIR")
-    speakers.add_argument("--sources", nargs="+", metavar="DIR")
-    mixed = parser.add_argument_group("or a list of fixed mixtures")
-    mixed.add_argument(
-        "--list",
-        metavar="CSV",
-        help="id, speech, noise, noise_offset, snr_db, level_dbfs; for a "
-        "separator id, s1, s2, overlap_percent, s2_gain_db, noise, "
-        "noise_offset, noise_snr_db",
-    )
-    mixed.add_argument(
-        "--with_noise",
-        action="store_true",
-        help="for a separator: with the noise of the list",
-    )
-    mixed.add_argument(
-        "--data_folder",
-        metavar="DIR",
-        help="what the files in the list are relative to",
-    )
+    add_signal_arguments(parser)
     add_model_argument(parser)
     parser.add_argument(
         "--budget",
@@ -100,7 +79,7 @@ def _enhanced(
         evaluate_pairs,
     )
 
-    pairs, unpaired = _pairs(args)
+    pairs, unpaired = read_pairs(args)
     metrics = args.metrics or _installed(DEFAULT_METRICS)
     for line in unpaired:
         complain(line)
@@ -118,7 +97,7 @@ def _separated(
         evaluate_mixtures,
     )
 
-    mixtures, unpaired = _mixtures(args)
+    mixtures, unpaired = read_mixtures(args)
     usual = default_metrics(model.config.sample_rate)
     metrics = args.metrics or _installed(usual)
     for line in unpaired:
@@ -126,41 +105,6 @@ def _separated(
     return (
         evaluate_mixtures(model, mixtures, metrics, args.budget, args.workers),
         unpaired,
-    )
-
-
-def _pairs(args: argparse.Namespace) -> tuple[list[Pair], list[str]]:
-    from speechbrain_dsn.inference.evaluation import folder_pairs, list_pairs
-
-    folders = (args.clean, args.noisy)
-    mixed = (args.list, args.data_folder)
-    other = args.mixtures or args.sources or args.with_noise
-    if all(folders) and not any(mixed) and not other:
-        return folder_pairs(*folders)
-    if all(mixed) and not any(folders) and not other:
-        return list_pairs(*mixed), []
-    raise InputError(
-        f"model {args.model} is for enhancement: expected either --clean DIR "
-        "and --noisy DIR, or --list CSV and --data_folder DIR"
-    )
-
-
-def _mixtures(args: argparse.Namespace) -> tuple[list[Mixture], list[str]]:
-    from speechbrain_dsn.inference.mixtures import (
-        folder_mixtures,
-        list_mixtures,
-    )
-
-    folders = (args.mixtures, args.sources)
-    mixed = (args.list, args.data_folder)
-    other = args.clean or args.noisy
-    if all(folders) and not any(mixed) and not other and not args.with_noise:
-        return folder_mixtures(*folders)
-    if all(mixed) and not any(folders) and not other:
-        return list_mixtures(*mixed, args.with_noise), []
-    raise InputError(
-        f"model {args.model} is for separation: expected either --mixtures "
-        "DIR and --sources DIR DIR, or --list CSV and --data_folder DIR"
     )
 
 
@@ -180,9 +124,6 @@ def _installed(names: Sequence[str]) -> list[str]:
 
 
 def _as_text(evaluation: Evaluation) -> str:
-    from speechbrain_dsn.metrics import MetricTable
+    from speechbrain_dsn.inference.scores import results_table
 
-    table = MetricTable()
-    evaluation.add_noisy_to(table)
-    evaluation.add_to(table)
-    return table.markdown()
+    return results_table([evaluation]).markdown()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from speechbrain_dsn.cli.report import add_model_argument
+from speechbrain_dsn.cli.output import add_model_argument
 from speechbrain_dsn.errors import InputError
 
 

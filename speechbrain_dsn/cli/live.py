@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechbrain_dsn.cli.report import add_model_argument
+from speechbrain_dsn.cli.output import add_model_argument
 from speechbrain_dsn.errors import InputError
 
 if TYPE_CHECKING:

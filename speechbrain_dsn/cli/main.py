@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "score a model on pairs of clean and noisy files",
     "compare": "results of several models side by side",
     "quality": "predict how good files sound",
+    "report": "one page of results, with charts, a table and clips to hear",
     "profile": "MACs per layer, parameters and real-time factor of a model",
     "live": "enhance a stream, frame by frame",
     "export": "write a model as ONNX",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from speechbrain_dsn.cli.report import (
+from speechbrain_dsn.cli.output import (
     add_json_argument,
     add_model_argument,
     check_json_target,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from speechbrain_dsn.cli.report import (
+from speechbrain_dsn.cli.output import (
     add_json_argument,
     add_model_argument,
     check_json_target,

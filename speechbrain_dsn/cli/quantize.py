@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechbrain_dsn.cli.report import (
+from speechbrain_dsn.cli.output import (
     add_json_argument,
     check_json_target,
     emit,

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.scores import Evaluation
+from speechbrain_dsn.inference.separation_scores import SeparationEvaluation
 from speechbrain_dsn.metrics import Score, Summary, bootstrap, summarize
 
 __all__ = [
@@ -34,12 +36,12 @@ def read_evaluations(path: str | Path) -> list[Evaluation]:
     Arguments
     ---------
     path : path
-        JSON: one evaluation or a list of them.
+        JSON: one evaluation or a list of them, of enhancers or separators.
 
     Returns
     -------
     list of Evaluation
-        In the order of the file.
+        In the order of the file; of separators, `SeparationEvaluation`.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def read_evaluations(path: str | Path) -> list[Evaluation]:
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         rows = found if isinstance(found, list) else [found]
-        return [Evaluation.from_dict(row) for row in rows]
+        return [_kind(row).from_dict(row) for row in rows]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -57,6 +59,11 @@ def read_evaluations(path: str | Path) -> list[Evaluation]:
             f"{path}: expected the JSON of `speechbrain-dsn evaluate`, found "
             f"something else ({type(error).__name__}: {error})"
         ) from error
+
+
+def _kind(row: Mapping[str, Any]) -> type[Evaluation]:
+    """Only a separator's evaluation tells the levels of its widths."""
+    return SeparationEvaluation if "levels" in row else Evaluation
 
 
 def paired_difference(

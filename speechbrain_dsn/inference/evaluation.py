@@ -21,6 +21,7 @@ from speechbrain_dsn.cost import MacMeter
 from speechbrain_dsn.dataio.audio import write_audio
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.blocks import BLOCK_SECONDS, AlignedStream
+from speechbrain_dsn.inference.file_scores import FileScores, Scores
 from speechbrain_dsn.inference.memory import trimmed
 from speechbrain_dsn.inference.pairs import (
     Pair,
@@ -28,7 +29,7 @@ from speechbrain_dsn.inference.pairs import (
     list_pairs,
     mixture_pairs,
 )
-from speechbrain_dsn.inference.scores import Evaluation, FileScores, Scores
+from speechbrain_dsn.inference.scores import Evaluation
 from speechbrain_dsn.metrics import (
     Job,
     Score,

@@ -1,4 +1,4 @@
-"""What an evaluation found: scores of files, their means, and the cost.
+"""What an evaluation found: means of scores, and the cost.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -7,12 +7,19 @@ Authors
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from speechbrain_dsn.inference.file_scores import (
+    FileScores,
+    Scores,
+    number,
+    plain,
+)
 from speechbrain_dsn.metrics import (
     MetricTable,
     Score,
@@ -21,81 +28,14 @@ from speechbrain_dsn.metrics import (
     summarize,
 )
 
-__all__ = ["Evaluation", "FileScores", "Scores", "plain"]
+__all__ = ["CONDITION_TITLES", "Evaluation", "results_table"]
 
-Scores = dict[str, Score]
-
-
-@dataclass(frozen=True)
-class FileScores:
-    """One line of an evaluation.
-
-    Arguments
-    ---------
-    name : str
-        Of the pair.
-    seconds : float
-        Duration.
-    activation : float
-        Mean gate; 1 for a static model.
-    macs_per_second : float
-        As executed.
-    noisy : dict of str to Score
-        Of the input.
-    enhanced : dict of str to Score
-        Of the output.
-    snr_db : float, optional
-        Of the input, where it is known.
-    error : str, optional
-        What was wrong with the files; nothing could be measured then.
-    """
-
-    name: str
-    seconds: float
-    activation: float
-    macs_per_second: float
-    noisy: Scores
-    enhanced: Scores
-    snr_db: float | None = None
-    error: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; None where there is no value."""
-        return {
-            "name": self.name,
-            "seconds": self.seconds,
-            "snr_db": self.snr_db,
-            "activation": plain(self.activation),
-            "macs_per_second": plain(self.macs_per_second),
-            "metrics": {
-                name: {
-                    "noisy": plain(self.noisy[name].value),
-                    "enhanced": plain(score.value),
-                    "reason": score.reason or self.noisy[name].reason,
-                }
-                for name, score in self.enhanced.items()
-            },
-            "error": self.error,
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FileScores:
-        """What `as_dict` gave, again."""
-        sides: dict[str, Scores] = {"noisy": {}, "enhanced": {}}
-        for name, scores in values["metrics"].items():
-            for side, found in sides.items():
-                value = _number(scores[side])
-                reason = scores["reason"] if math.isnan(value) else None
-                found[name] = Score(value, reason)
-        return cls(
-            values["name"],
-            values["seconds"],
-            _number(values["activation"]),
-            _number(values["macs_per_second"]),
-            **sides,
-            snr_db=values["snr_db"],
-            error=values["error"],
-        )
+# What a file is like, see `Evaluation.conditions`, on an axis.
+CONDITION_TITLES = {
+    "snr_db": "input SNR (dB)",
+    "dnsmos_ovrl": "input OVRL",
+    "overlap": "overlap (share of the shorter utterance)",
+}
 
 
 @dataclass(frozen=True)
@@ -131,6 +71,18 @@ class Evaluation:
         if self.budget is None:
             return self.model
         return f"{self.model} at {self.budget:g}"
+
+    @property
+    def series(self) -> str:
+        """What rows of one system share, at all its budgets or widths.
+
+        Widths end a name: ``slim 1/8`` and ``slim 1/4`` are ``slim``, and
+        ``slim-0.5``, cut out of a net called ``slim``, is one of ``slim-*``.
+        """
+        width = re.fullmatch(r"(.+)([ -])\d[\d./]*", self.model)
+        if self.budget is not None or not width:
+            return self.model
+        return width[1] if width[2] == " " else f"{width[1]}-*"
 
     @property
     def noisy(self) -> dict[str, Scores]:
@@ -170,30 +122,46 @@ class Evaluation:
             )
         return rows
 
+    @property
+    def conditions(self) -> dict[str, list[float]]:
+        """What the inputs are like, file by file, as far as that is known.
+
+        Returns
+        -------
+        dict of str to list of float
+            ``snr_db`` and ``dnsmos_ovrl`` of the input.
+        """
+        unknown = Score(math.nan)
+        return self._known(
+            {
+                "snr_db": [number(file.snr_db) for file in self.files],
+                "dnsmos_ovrl": [
+                    file.noisy.get("dnsmos_ovrl", unknown).value
+                    for file in self.files
+                ],
+            }
+        )
+
+    @staticmethod
+    def _known(columns: dict[str, list[float]]) -> dict[str, list[float]]:
+        return {
+            name: values
+            for name, values in columns.items()
+            if not np.isnan(values).all()
+        }
+
     def correlations(self) -> dict[str, Summary]:
         """Spearman's correlation of activation with the input.
 
         Returns
         -------
         dict of str to Summary
-            With ``snr_db`` and ``dnsmos_ovrl`` of the input, as far as they
-            are known.
+            For each of the `conditions`.
         """
         use = [file.activation for file in self.files]
-        columns = {
-            "snr_db": [
-                math.nan if file.snr_db is None else file.snr_db
-                for file in self.files
-            ],
-            "dnsmos_ovrl": [
-                file.noisy.get("dnsmos_ovrl", Score(math.nan)).value
-                for file in self.files
-            ],
-        }
         return {
             name: spearman(use, values)
-            for name, values in columns.items()
-            if not np.isnan(values).all()
+            for name, values in self.conditions.items()
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -230,14 +198,23 @@ class Evaluation:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """What `as_dict` gave, again; means are made anew from the files."""
-        return cls(
-            values["model"],
-            values["budget"],
-            _number(values["activation"]),
-            _number(values["macs_per_second"]),
-            _number(values["rtf"]),
-            [FileScores.from_dict(file) for file in values["files"]],
-        )
+        return cls(**cls._fields(values, FileScores))
+
+    @staticmethod
+    def _fields(
+        values: Mapping[str, Any], kind: type[FileScores]
+    ) -> dict[str, Any]:
+        """What `as_dict` of every kind of evaluation holds."""
+        return {
+            "model": str(values["model"]),
+            "budget": None
+            if values["budget"] is None
+            else number(values["budget"]),
+            "activation": number(values["activation"]),
+            "macs_per_second": number(values["macs_per_second"]),
+            "rtf": number(values["rtf"]),
+            "files": [kind.from_dict(file) for file in values["files"]],
+        }
 
     def point(self, metric: str) -> dict[str, str | float]:
         """Quality and cost, as `speechbrain_dsn.plots` draws them.
@@ -256,7 +233,7 @@ class Evaluation:
         found = summarize(self.pairs_of(metric))["enhanced"]
         return {
             "label": self.label,
-            "series": self.model,
+            "series": self.series,
             "macs_per_second": self.macs_per_second,
             "value": found.value,
             "low": found.low,
@@ -297,10 +274,21 @@ class Evaluation:
         table.add("noisy", [file.noisy for file in self.files])
 
 
-def plain(value: float) -> float | None:
-    """None for NaN, which JSON does not know."""
-    return None if math.isnan(value) else value
+def results_table(rows: Sequence[Evaluation]) -> MetricTable:
+    """A row for the inputs, and one or more for each evaluation.
 
+    Arguments
+    ---------
+    rows : sequence of Evaluation
+        At least one, all of the same files.
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    Returns
+    -------
+    MetricTable
+        Quality, then cost.
+    """
+    table = MetricTable()
+    rows[0].add_noisy_to(table)
+    for row in rows:
+        row.add_to(table)
+    return table

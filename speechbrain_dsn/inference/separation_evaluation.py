@@ -21,9 +21,9 @@ from tqdm import tqdm
 from speechbrain_dsn.dataio.activity import speaker_activity
 from speechbrain_dsn.dataio.audio import write_audio
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.file_scores import Scores
 from speechbrain_dsn.inference.memory import trimmed
 from speechbrain_dsn.inference.mixtures import Mixture
-from speechbrain_dsn.inference.scores import Scores
 from speechbrain_dsn.inference.separation_scores import (
     MixtureScores,
     SeparationEvaluation,

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from speechbrain_dsn.inference.scores import (
-    Evaluation,
+from speechbrain_dsn.inference.file_scores import (
     FileScores,
     Scores,
+    number,
     plain,
+    scores_of,
 )
-from speechbrain_dsn.metrics import MetricTable, Score, Summary, spearman
+from speechbrain_dsn.inference.scores import Evaluation
+from speechbrain_dsn.metrics import MetricTable, Score, Summary
 
 __all__ = ["MixtureScores", "SeparationEvaluation"]
 
@@ -100,12 +102,13 @@ class MixtureScores(FileScores):
         """Plain values for JSON; None where there is no value."""
         values = super().as_dict()
         del values["snr_db"]
+        none = Score(0.0)  # a mixture has no gain over itself
         sources = [
             {
                 name: {
-                    "mixture": plain(one[name].value) if name in one else 0.0,
+                    "mixture": plain(one.get(name, none).value),
                     "estimate": plain(score.value),
-                    "reason": score.reason,
+                    "reason": score.reason or one.get(name, none).reason,
                 }
                 for name, score in two.items()
             }
@@ -118,6 +121,24 @@ class MixtureScores(FileScores):
             "widths": self.widths,
             "by_speakers": self.by_speakers,
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MixtureScores:
+        """What `as_dict` gave, again."""
+        before, after = (
+            [scores_of(source, side) for source in values["sources"]]
+            for side in ("mixture", "estimate")
+        )
+        for scores in before:
+            scores.pop(GAIN, None)
+        return cls(
+            **cls._fields(values),
+            before=before,
+            after=after,
+            overlap=values["overlap"],
+            widths=values["widths"],
+            by_speakers=values["by_speakers"],
+        )
 
 
 def _gain(before: Score, after: Score) -> Score:
@@ -208,24 +229,30 @@ class SeparationEvaluation(Evaluation):
             self.levels,
         )
 
+    @property
+    def conditions(self) -> dict[str, list[float]]:
+        """How much the speakers overlap, where that is known."""
+        return self._known(
+            {"overlap": [number(file.overlap) for file in self.files]}
+        )
+
     def correlations(self) -> dict[str, Summary]:
         """Spearman's correlation of activation with the overlap, of a model
         that decides."""
-        use = [file.activation for file in self.files]
-        if len(self.overlaps) < 2 or len(set(use)) < 2:
-            return {}
-        known = [
-            math.nan if file.overlap is None else file.overlap
-            for file in self.files
-        ]
-        return {"overlap": spearman(use, known)}
+        decided = len({file.activation for file in self.files}) > 1
+        return super().correlations() if self._overlapping and decided else {}
+
+    @property
+    def _overlapping(self) -> bool:
+        """Whether there are several overlaps, so that they can be compared."""
+        return len(self.overlaps) > 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; None where there is no value."""
         values = super().as_dict()
         values["levels"], values["widths"] = self.levels, self.widths
         values["activation_by_speakers"] = self.by_speakers
-        if len(self.overlaps) > 1:
+        if self._overlapping:
             values["by_overlap"] = {
                 f"{overlap:g}": {
                     name: value
@@ -239,6 +266,12 @@ class SeparationEvaluation(Evaluation):
             }
         return values
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SeparationEvaluation:
+        """What `as_dict` gave, again; means are made anew from the files."""
+        fields = cls._fields(values, MixtureScores)
+        return cls(**fields, levels=tuple(values["levels"]))
+
     def add_to(self, table: MetricTable) -> None:
         """Adds a row, and one for each overlap where there are several.
 
@@ -248,7 +281,7 @@ class SeparationEvaluation(Evaluation):
             With a row of the mixtures perhaps, see `add_noisy_to`.
         """
         self._add_row(table, self.label, self._speaking())
-        if len(self.overlaps) > 1:
+        if self._overlapping:
             for overlap in self.overlaps:
                 part = self.at_overlap(overlap)
                 label = f"{self.label}, overlap {100 * overlap:g} %"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,19 +20,17 @@ from torch.utils.data import Dataset
 
 from speechbrain_dsn.cost import MacMeter
 from speechbrain_dsn.dataio.tables import write_text
-from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.inference.evaluation import (
     Evaluation,
     Pair,
     evaluate_pairs,
 )
-from speechbrain_dsn.metrics import METRICS, MetricTable
+from speechbrain_dsn.inference.scores import CONDITION_TITLES, results_table
+from speechbrain_dsn.metrics import METRICS
 from speechbrain_dsn.plots import (
-    plot_gates,
     plot_quality_against_macs,
     plot_usage,
-    require_matplotlib,
 )
 from speechbrain_dsn.pretrained import (
     LoadedModel,
@@ -43,6 +40,8 @@ from speechbrain_dsn.pretrained import (
     make_card,
     save_model,
 )
+from speechbrain_dsn.report import enhanced_clip
+from speechbrain_dsn.training.pictures import show_results
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +188,7 @@ def write_results(
     save_levels(model, folder)
     rows = measure(model, test, hparams["test_metrics"], budgets, hparams)
     write_table(rows, out)
-    draw(model, rows, test[0], out)
+    show_results(draw, model, rows, test, hparams)
     return rows
 
 
@@ -299,11 +298,7 @@ def write_table(rows: Sequence[Evaluation], folder: Path) -> None:
     folder : Path
         Gets ``results.md`` and ``results.json``.
     """
-    table = MetricTable()
-    rows[0].add_noisy_to(table)
-    for row in rows:
-        row.add_to(table)
-    text = table.markdown()
+    text = results_table(rows).markdown()
     print(text)
     write_text(folder / "results.md", text + "\n")
     values = [row.as_dict() for row in rows]
@@ -326,36 +321,13 @@ def draw(
     folder : Path
         Gets PNG files.
     """
-    try:
-        require_matplotlib()
-    except InputError as error:
-        logger.warning("no plots: %s", error)
-        return
     if "pesq" in rows[0].files[0].enhanced:
         points = [row.point("pesq") for row in rows]
         plot_quality_against_macs(points, folder / "quality.png")
     if not model.enhancer.dynamic:
         return
-    files = rows[0].files
-    use = [file.activation for file in files]
-    snr = [math.nan if f.snr_db is None else f.snr_db for f in files]
-    if not np.isnan(snr).all():
-        plot_usage(use, snr, folder / "usage_snr.png", "input SNR (dB)")
-    if "dnsmos_ovrl" in files[0].noisy:
-        ovrl = [file.noisy["dnsmos_ovrl"].value for file in files]
-        plot_usage(use, ovrl, folder / "usage_ovrl.png", "input OVRL")
-    noisy, _ = pair.load(model.config.sample_rate)
-    cost = model.enhancer.report().cost
-    with torch.inference_mode():
-        wav, decision = model.enhancer(
-            torch.from_numpy(noisy)[None], **model.decide()
-        )
-    plot_gates(
-        noisy,
-        wav[0].numpy(),
-        (decision.values[0] @ torch.tensor(cost.shares)).numpy(),
-        model.config.sample_rate,
-        folder / "gates.png",
-        decision.frame_rate,
-        pair.name,
-    )
+    use = [file.activation for file in rows[0].files]
+    for name, values in rows[0].conditions.items():
+        path = folder / f"usage_{name.removeprefix('dnsmos_')}.png"
+        plot_usage(use, values, path, CONDITION_TITLES[name])
+    enhanced_clip(model, pair).draw(folder / "gates.png")

@@ -6,26 +6,19 @@ Authors
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from speechbrain_dsn.dataio.activity import speaker_activity
-from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.mixtures import Mixture
 from speechbrain_dsn.inference.separation_evaluation import evaluate_mixtures
 from speechbrain_dsn.inference.separation_scores import SeparationEvaluation
-from speechbrain_dsn.inference.stitching import StitchedSeparation
 from speechbrain_dsn.plots import (
     plot_quality_against_macs,
-    plot_widths,
-    require_matplotlib,
 )
 from speechbrain_dsn.pretrained import (
     LoadedModel,
@@ -33,14 +26,14 @@ from speechbrain_dsn.pretrained import (
     make_card,
     save_model,
 )
+from speechbrain_dsn.report import separated_clip
+from speechbrain_dsn.training.pictures import show_results
 from speechbrain_dsn.training.results import (
     calibrate,
     run_info,
     save_levels,
     write_table,
 )
-
-logger = logging.getLogger(__name__)
 
 
 def write_separation_results(
@@ -108,7 +101,7 @@ def write_separation_results(
             )
         )
     write_table(rows, out)
-    draw(model, rows, test[0], out)
+    show_results(draw, model, rows, test, hparams)
     return rows
 
 
@@ -131,11 +124,6 @@ def draw(
     folder : Path
         Gets PNG files.
     """
-    try:
-        require_matplotlib()
-    except InputError as error:
-        logger.warning("no plots: %s", error)
-        return
     if "si_sdri" in rows[0].files[0].enhanced:
         points = [row.point("si_sdri") for row in rows]
         plot_quality_against_macs(
@@ -143,20 +131,4 @@ def draw(
         )
     if not model.enhancer.dynamic:
         return
-    separator, rate = model.enhancer, model.config.sample_rate
-    wav, sources = mixture.load(rate)
-    stream = StitchedSeparation(separator, 1, model.decide())
-    stream.push(torch.from_numpy(wav)[None])
-    stream.flush()
-    times, levels = stream.levels()
-    window = 2 * separator.hop / rate
-    plot_widths(
-        wav,
-        times,
-        levels[0],
-        separator.lobe.utilizations,
-        speaker_activity(sources, rate, times, window),
-        rate,
-        folder / "widths.png",
-        mixture.name,
-    )
+    separated_clip(model, mixture).draw(folder / "widths.png")
