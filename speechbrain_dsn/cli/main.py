@@ -29,6 +29,7 @@ COMMANDS = {
     "profile": "MACs per layer, parameters and real-time factor of a model",
     "live": "enhance a stream, frame by frame",
     "export": "write a model as ONNX",
+    "convert": "make a static model slimmable, or gated",
     "demo": "enhance the bundled clips and train a small model on them",
     "hparams": "print the folder of the YAML fragments, or one of them",
     "doctor": "check what is installed and whether it fits together",

@@ -9,7 +9,8 @@ Importance (our choice, after the criteria of structured pruning): of a unit
 without data, the norm of the weights that write it times the norm of those
 that read it, which for ReLU does not depend on how the two share a scale; of
 a head the Frobenius norm of the product of its value and output matrices,
-which does not depend on its basis. With data, the root mean square of what
+which does not depend on its basis; of a group of FTF-Net, which many weights
+write and read, the product of its shares of their norms. With data, the root mean square of what
 the unit adds to the layer's output, taken alone.
 
 Authors
@@ -221,9 +222,11 @@ def _ftfnet(net: FTFNet) -> Iterator[Units]:
     ]
     for block in blocks:
         ties += _group_ties(block, split)
-    # Each weight counts by the share of it that a group has.
-    shares = [_norm((tie,)).square() for tie in ties]
-    importance = sum(x / x.sum().clamp_min(1e-30) for x in shares)
+    # Of each weight the share that a group has, multiplied: what one of them
+    # takes away, others do not give back.
+    sizes = [_norm((tie,)) for tie in ties]
+    shares = [size / size.sum() for size in sizes if size.any()]
+    importance = sum(share.clamp_min(1e-6).log() for share in shares)
     yield Units(importance, tuple(ties))
     for block in blocks:
         yield _grouped_heads(block.attention)

@@ -171,7 +171,7 @@ class Walk:
             self._take(Found(site.name, kind, new, site.steps), asked)
             return new.module
         if asked and not runs_in_order(site.module):
-            self._note(site, NO_PATTERN)
+            self._note(site, f"expected one of: {', '.join(KINDS)}")
         return None
 
     def _take(self, found: Found, asked: list[str]) -> None:

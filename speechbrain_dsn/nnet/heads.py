@@ -129,10 +129,9 @@ class SlimmableAttention(ChunkLayer, Heads, nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws all weights anew, as ``torch.nn.MultiheadAttention`` does."""
+        """Draws all weights anew."""
         self._reset_projections()
         self.out_proj.reset_parameters()
-        nn.init.zeros_(self.out_proj.bias)
 
     def forward(
         self,
