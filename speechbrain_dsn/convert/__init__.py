@@ -5,6 +5,14 @@ Authors
 """
 
 from speechbrain_dsn.convert.model import at_width, convert
+from speechbrain_dsn.convert.recipe import convert_masknet
 from speechbrain_dsn.convert.report import Converted, Left, Report
 
-__all__ = ["Converted", "Left", "Report", "at_width", "convert"]
+__all__ = [
+    "Converted",
+    "Left",
+    "Report",
+    "at_width",
+    "convert",
+    "convert_masknet",
+]

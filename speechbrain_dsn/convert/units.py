@@ -10,8 +10,8 @@ without data, the norm of the weights that write it times the norm of those
 that read it, which for ReLU does not depend on how the two share a scale; of
 a head the Frobenius norm of the product of its value and output matrices,
 which does not depend on its basis; of a group of FTF-Net, which many weights
-write and read, the product of its shares of their norms. With data, the root mean square of what
-the unit adds to the layer's output, taken alone.
+write and read, the product of its shares of their norms. With data, the root
+mean square of what the unit adds to the layer's output, taken alone.
 
 Authors
  * The speechbrain_dsn developers 2026
