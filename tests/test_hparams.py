@@ -204,7 +204,8 @@ def test_prices_close_what_is_open(name):
         if name == "budget_price":
             loss = gate_price(decision, target, price)
         elif name == "signal_price":
-            signals = torch.randn(2, 2400, 2), torch.randn(2, 2400, 2)
+            sources = torch.randn(2, 2400, 2)  # and almost perfect estimates
+            signals = sources + 0.01 * torch.randn_like(sources), sources
             price = hparams["complexities"][hparams["gate_loss"]]
             loss = price(decision, cost, target, *signals)
         elif name == "cheapest_level":
@@ -214,9 +215,9 @@ def test_prices_close_what_is_open(name):
         else:
             loss = price(decision, cost, target)
         loss.mean().backward()
-        assert logits.grad.abs().sum() > 0
-        paid.append(float(loss.mean()))
-    assert paid[1] > paid[0] or name == "signal_price"
+        paid.append(float(loss.mean().detach()))
+    assert paid[1] > paid[0]
+    assert logits.grad.abs().sum() > 0
 
 
 def test_a_teacher_adds_its_distance_while_training(tmp_path):
