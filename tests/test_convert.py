@@ -34,10 +34,8 @@ from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
 from speechbrain_dsn.lobes.models.dual_path import DualPathSeparator
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
 from speechbrain_dsn.losses import ComplexityRegularized
-from speechbrain_dsn.nnet.feed_forward import (
-    SlimmableConvPair,
-    SlimmableFeedForward,
-)
+from speechbrain_dsn.nnet.conv_pair import SlimmableConvPair
+from speechbrain_dsn.nnet.feed_forward import SlimmableFeedForward
 from speechbrain_dsn.nnet.heads import SlimmableAttention
 from speechbrain_dsn.pretrained import (
     LoadedModel,
@@ -173,7 +171,8 @@ def test_conv_glu_is_the_same(inputs, units, taps, stride, padding, glu):
     (row,) = report.converted
     assert row.kind == "conv_glu"
     narrow = at_width(slim, WIDTHS[0])
-    assert count_macs(lambda: narrow(x)) == 2 * row.macs[1]
+    gate = 4 * (2 * inputs + 1)  # which does not run in that copy
+    assert count_macs(lambda: narrow(x)) == 2 * (row.macs[1] - gate)
 
 
 def test_encoder_layers_are_the_same_under_their_masks():
@@ -424,6 +423,11 @@ def test_macs_of_the_report_are_executed():
     slim, report = convert(sepformer(), utilizations=WIDTHS)
     counts = [count_macs(lambda w=w: at_width(slim, w)(x)) for w in WIDTHS]
     items = 10  # chunks
+    gates = convert(sepformer(), gated=True)[1].converted
+    assert [
+        g.macs[-1] - row.macs[-1]
+        for g, row in zip(gates, report.converted, strict=True)
+    ] == [4 * (2 * CHANNELS + 1)] * 2
     saved = [
         sum(each.macs[-1] - each.macs[level] for each in report.converted)
         for level in range(3)
@@ -467,6 +471,9 @@ def test_what_is_not_supported_says_why():
         convert(FTFNet())
     with pytest.raises(InputError, match="widths"):
         convert(convert(sepformer())[0], "*.intra_mdl")
+    within = nn.ModuleDict({"net": PositionalwiseFeedForward(8, input_size=4)})
+    with pytest.raises(InputError, match="nothing to convert"):
+        convert(within, "linear")  # it turns its input round
     odd = PositionalwiseFeedForward(8, input_size=4, activation=nn.Softmax)
     with pytest.raises(InputError, match="each unit alone"):
         convert(nn.ModuleDict({"net": odd}), "net")

@@ -198,7 +198,7 @@ def test_a_converted_model_is_fine_tuned_by_what_it_was(speakers, tmp_path):
         warm_start=str(new / "model.safetensors"),
         warm_epochs=0,
         teacher=str(old),
-        plan={"random": 1, "policy": 1},
+        plan={"random": 1, "alone": 0, "policy": 1},
         test_budgets=[1.0],
     )
     assert gates(out) == [("1", "random"), ("2", "policy")]

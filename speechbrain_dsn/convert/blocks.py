@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dsn.lobes.models.dual_path.blocks import SelfDeciding
-from speechbrain_dsn.nnet.feed_forward import (
-    SlimmableConvPair,
-    SlimmableFeedForward,
-)
+from speechbrain_dsn.nnet.conv_pair import SlimmableConvPair
+from speechbrain_dsn.nnet.feed_forward import SlimmableFeedForward
 from speechbrain_dsn.nnet.heads import SlimmableAttention
 
 __all__ = ["AttentionBlock", "ConvPairBlock", "FeedForwardBlock"]
@@ -89,7 +87,7 @@ class ConvPairBlock(SelfDeciding, SlimmableConvPair):
     Arguments
     ---------
     first, second, activation, glu, utilizations
-        As for :class:`~speechbrain_dsn.nnet.feed_forward.SlimmableConvPair`.
+        As for :class:`~speechbrain_dsn.nnet.conv_pair.SlimmableConvPair`.
     decide, width, temperature, noise, straight_through
         As for
         :class:`~speechbrain_dsn.lobes.models.dual_path.SlimmableTransformerBlock`.

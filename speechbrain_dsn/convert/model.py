@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from speechbrain_dsn.convert.activity import mean_squares
-from speechbrain_dsn.convert.patterns import Options
+from speechbrain_dsn.convert.replacement import Options
 from speechbrain_dsn.convert.report import Report
 from speechbrain_dsn.convert.units import Units, find_units
 from speechbrain_dsn.convert.walk import Found, Walk
@@ -100,6 +100,8 @@ def convert(
         module = found.new.module
         whole = not hasattr(module, "macs")
         cost = module.report().cost if whole else module.macs(found.steps)
+        if not whole and gated:
+            cost = cost + module.policy.macs()
         widths = getattr(module, "utilizations", (0.0, 1.0))
         report.add(
             found.name,

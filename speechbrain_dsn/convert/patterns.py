@@ -10,10 +10,7 @@ Authors
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from speechbrain.lobes.models.dual_path import SBRNNBlock, SBTransformerBlock
 from speechbrain.nnet.attention import (
@@ -27,107 +24,24 @@ from speechbrain_dsn.convert.blocks import (
     ConvPairBlock,
     FeedForwardBlock,
 )
+from speechbrain_dsn.convert.lobes import demucs, ftfnet, static_transformer
 from speechbrain_dsn.convert.pairs import conv_pair, linear_pair
-from speechbrain_dsn.convert.units import Units, find_units, recurrent_units
-from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
+from speechbrain_dsn.convert.replacement import (
+    Options,
+    Replacement,
+    Unsupported,
+    load,
+)
+from speechbrain_dsn.convert.units import recurrent_units
+from speechbrain_dsn.lobes.models.demucs import SlimmableDemucs
 from speechbrain_dsn.lobes.models.dual_path import (
     SlimmableRNNBlock,
     SlimmableTransformerBlock,
 )
-from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
+from speechbrain_dsn.lobes.models.ftfnet import FTFNet
 from speechbrain_dsn.nnet.transformer import SlimmableTransformer
 
-__all__ = [
-    "KINDS",
-    "PATTERNS",
-    "Options",
-    "Replacement",
-    "Unsupported",
-    "find_pair",
-]
-
-
-class Unsupported(ValueError):
-    """Why a module cannot be converted."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is asked for.
-
-    Arguments
-    ---------
-    utilizations : tuple of float
-        Widths, ascending up to 1.
-    gated : bool
-        Whether a gate decides.
-    """
-
-    utilizations: tuple[float, ...]
-    gated: bool
-
-    @property
-    def deciding(self) -> dict[str, Any]:
-        """Arguments of a block."""
-        return {
-            "utilizations": self.utilizations,
-            "decide": "gate" if self.gated else "random",
-        }
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """A module, and its units that are to be sorted.
-
-    Arguments
-    ---------
-    module : torch.nn.Module
-        In the place of the original, with its weights.
-    units : tuple of Units
-        Views of its weights.
-    """
-
-    module: nn.Module
-    units: tuple[Units, ...]
-
-    @classmethod
-    def of(
-        cls,
-        module: nn.Module,
-        original: nn.Module,
-        *state: Mapping[str, Tensor],
-    ) -> Replacement:
-        """Loads the weights of the original, under its names or others.
-
-        Arguments
-        ---------
-        module : torch.nn.Module
-            New.
-        original : torch.nn.Module
-            Gives the type of the weights and the mode.
-        *state : mapping, optional
-            Weights by their names in the new module.
-
-        Returns
-        -------
-        Replacement
-            Complete.
-        """
-        _load(module, original, *state)
-        return cls(module, tuple(find_units(module)))
-
-
-def _load(
-    module: nn.Module, original: nn.Module, *state: Mapping[str, Tensor]
-) -> None:
-    module.to(next(original.parameters()))
-    (weights,) = state or (original.state_dict(),)
-    left = module.load_state_dict(dict(weights), strict=False)
-    # A policy is new, all else is the original's.
-    new = [name for name in left.missing_keys if "policy." not in name]
-    if new or left.unexpected_keys:
-        raise Unsupported(f"unknown weight {(new + left.unexpected_keys)[0]}")
-    module.train(original.training)
+__all__ = ["KINDS", "PATTERNS", "find_pair"]
 
 
 def transformer_block(
@@ -156,28 +70,6 @@ def transformer_block(
         activation=names[type(activation)],
         use_positional_encoding=block.use_positional_encoding,
         norm_before=first.normalize_before,
-        **options.deciding,
-    )
-    return Replacement.of(new, block)
-
-
-def static_transformer(
-    block: SlimmableTransformer, options: Options, consumer: Tensor | None
-) -> Replacement:
-    """Our transformer of one width, such as that of a static separator."""
-    if block.utilizations != (1.0,):
-        raise Unsupported(f"it has the widths {block.utilizations} already")
-    first = block.layers[0]
-    new = SlimmableTransformerBlock(
-        len(block.layers),
-        block.out_channels,
-        block.nhead,
-        block.d_ffn,
-        dropout=first.dropout,
-        activation=first.activation,
-        use_positional_encoding=block.use_positional_encoding,
-        norm_before=first.norm_before,
-        slim_attention=block.slim_attention,
         **options.deciding,
     )
     return Replacement.of(new, block)
@@ -275,53 +167,8 @@ def rnn_block(
         rnn.bidirectional,
         **options.deciding,
     )
-    _load(new, block)
+    load(new, block)
     return Replacement(new, tuple(recurrent_units(new, consumer)))
-
-
-def ftfnet(
-    net: FTFNet, options: Options, consumer: Tensor | None
-) -> Replacement:
-    """FTF-Net: groups of channels and heads, open or closed."""
-    if type(net) is not FTFNet:
-        raise Unsupported("it has a gate already")
-    if not options.gated:
-        raise Unsupported("it has no widths, only a gate: expected gated=True")
-    groups = net.freq1.rnn.groups
-    share = max((u for u in options.utilizations if u < 1), default=0.5)
-    new = DynamicFTFNet(
-        static_groups=math.ceil(groups * share),
-        bins=net.bins[0],
-        channels=tuple(
-            conv.out_channels for conv in (net.conv1, net.conv2, net.conv3)
-        ),
-        groups=groups,
-        window=net.time.attention.window,
-        update_ratio=net.time.rnn.update_ratio,
-        frame_rate=net.frame_rate,
-    )
-    return Replacement.of(new, net)
-
-
-def demucs(
-    net: SlimmableDemucs, options: Options, consumer: Tensor | None
-) -> Replacement:
-    """DEMUCS of one width: inner channels of its blocks."""
-    if net.utilizations != (1.0,):
-        raise Unsupported(f"it has the widths {net.utilizations} already")
-    first = net.encoders[0]
-    new = (RoutedDemucs if options.gated else SlimmableDemucs)(
-        hidden=first.out_channels,
-        depth=len(net.encoders),
-        kernel_size=first.kernel_size,
-        stride=net.stride,
-        resample=net.up.ratio,
-        taps=net.delay,
-        groups=net.memory.groups,
-        utilizations=options.utilizations,
-        sample_rate=round(net.frame_rate * net.hop),
-    )
-    return Replacement.of(new, net)
 
 
 Build = Callable[[nn.Module, Options, Tensor | None], Replacement]

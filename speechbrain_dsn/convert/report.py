@@ -31,7 +31,7 @@ class Converted:
         Shares; ``(0, 1)`` of a gate.
     macs : tuple of int
         At each width: of one chunk or item of `steps` steps, or of one frame
-        where there are no steps.
+        where there are no steps. What decides is included.
     steps : int, optional
         Steps of such a chunk.
     """

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from speechbrain_dsn.lobes.models.ftfnet import FTFNet
 from speechbrain_dsn.nnet.blocks import FrequencyBlock, TimeBlock
-from speechbrain_dsn.nnet.feed_forward import Hidden, SlimmableConvPair
+from speechbrain_dsn.nnet.conv_pair import SlimmableConvPair
+from speechbrain_dsn.nnet.feed_forward import Hidden
 from speechbrain_dsn.nnet.heads import Heads
 from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
 from speechbrain_dsn.nnet.slimmable_rnn import RNNS, SlimmableRNN

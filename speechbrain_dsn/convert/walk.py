@@ -17,16 +17,15 @@ from speechbrain.lobes.models.dual_path import (
 from speechbrain.lobes.models.transformer.Transformer import (
     TransformerEncoderLayer,
 )
+from speechbrain.nnet.attention import PositionalwiseFeedForward
 from torch import Tensor, nn
 
 from speechbrain_dsn.convert.pairs import runs_in_order
-from speechbrain_dsn.convert.patterns import (
-    KINDS,
-    PATTERNS,
+from speechbrain_dsn.convert.patterns import KINDS, PATTERNS, find_pair
+from speechbrain_dsn.convert.replacement import (
     Options,
     Replacement,
     Unsupported,
-    find_pair,
 )
 from speechbrain_dsn.convert.report import Left
 from speechbrain_dsn.errors import InputError
@@ -186,7 +185,9 @@ class Walk:
             return
         module = site.module
         steps = module.K if isinstance(module, Dual_Path_Model) else site.steps
-        if runs_in_order(module):
+        # Within a feed-forward net items are not on the first axis.
+        inside = isinstance(site.parent, PositionalwiseFeedForward)
+        if runs_in_order(module) and not inside:
             self._pairs(site)
         for key, child in list(module.named_children()):
             path = f"{site.name}.{key}" if site.name else key
