@@ -133,6 +133,17 @@ def test_dprnn_is_the_same(kind, layers, units, bidirectional):
     same_at_full_width(net, x, patterns=("rnn", "*.inter_mdl"))
 
 
+@pytest.mark.parametrize("names", ["auto", "*.int*_mdl"])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_what_is_within_and_across_chunks_may_be_shared(recurrent, names):
+    block = SBRNNBlock(CHANNELS, 6, 1) if recurrent else transformer()
+    net = sepformer(block, block, 1, linear=recurrent)
+    assert net.dual_mdl[0].intra_mdl is net.dual_mdl[0].inter_mdl
+    x = torch.randn(2, CHANNELS, 25)
+    _, report = same_at_full_width(net, x, patterns=names)
+    assert len(report.converted) == 1 + (names != "auto")
+
+
 @settings(max_examples=4)
 @given(st.integers(1, 9), st.integers(2, 17), st.booleans(), st.integers(0, 1))
 def test_pairs_are_the_same(inputs, units, bias, dropout):

@@ -70,9 +70,10 @@ def convert_loaded(
 
     Example
     -------
+    >>> from speechbrain_dsn.pretrained import ModelConfig
     >>> config = ModelConfig("tiny", "ftfnet", {"channels": [8, 8, 16]})
-    >>> model, _ = convert_loaded(LoadedModel(config.build(), config),
-    ...     gated=True)
+    >>> old = LoadedModel(config.build(), config)
+    >>> model, _ = convert_loaded(old, gated=True)
     >>> model.config.lobe, model.config.default_budget
     ('dynamic_ftfnet', 1.0)
     """

@@ -82,7 +82,7 @@ def convert(
     >>> slim, report = convert(model, utilizations=(0.25, 1.0), steps=1)
     >>> print(report)
     converted  kind    sorted by  steps  width: M MAC
-    0          linear  magnitude      1  0.25: 0.0000, 1: 0.0001
+    0          linear  magnitude      1  0.25: 3.2e-05, 1: 0.000128
     left alone: 0
     >>> x = torch.randn(3, 4)
     >>> torch.allclose(slim.eval()(x), model(x), atol=1e-6)

@@ -57,7 +57,9 @@ def convert_masknet(
     Example
     -------
     >>> from speechbrain.lobes.models.dual_path import (
-    ...     Dual_Path_Model, SBTransformerBlock)
+    ...     Dual_Path_Model,
+    ...     SBTransformerBlock,
+    ... )
     >>> block = SBTransformerBlock(1, 16, 4, 32)
     >>> net = convert_masknet(Dual_Path_Model(16, 16, block, block, K=10))
     >>> net(torch.randn(1, 16, 40)).shape

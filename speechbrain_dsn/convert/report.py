@@ -82,7 +82,7 @@ class Report:
     >>> report.left.append(Left("out", "Linear", "matches no pattern"))
     >>> print(report)
     converted  kind    sorted by  steps  width: M MAC
-    ffn        linear  magnitude     10  0.5: 0.0000, 1: 0.0001
+    ffn        linear  magnitude     10  0.5: 5e-05, 1: 0.0001
     left alone: 1
       Linear, matches no pattern: out
     """
@@ -131,7 +131,7 @@ class Report:
         rows = [("converted", "kind", "sorted by", "steps", "width: M MAC")]
         for each in self.converted:
             macs = ", ".join(
-                f"{width:g}: {count / 1e6:.4f}"
+                f"{width:g}: {count / 1e6:.3g}"
                 for width, count in zip(each.widths, each.macs, strict=True)
             )
             steps = "frame" if each.steps is None else str(each.steps)

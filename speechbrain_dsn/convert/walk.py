@@ -86,7 +86,8 @@ class Walk:
         )
         names = [p for p in self.patterns if p not in (*KINDS, "auto")]
         self._hits = dict.fromkeys(names, 0)
-        self._done: dict[nn.Module, nn.Module] = {}
+        self._done: dict[tuple[nn.Module, bool], nn.Module] = {}
+        self._pairs_made: set[nn.Module] = set()
 
     def through(self, model: nn.Module) -> nn.Module:
         """Replaces what it finds.
@@ -137,12 +138,14 @@ class Walk:
 
     def _visit(self, site: _Site) -> nn.Module:
         """What takes the place of a module, perhaps itself."""
-        module = site.module
-        if module not in self._done:  # it may be shared by several parents
-            self._done[module] = self._replaced(site) or module
-            if self._done[module] is module:
+        # It may be shared by several parents. What is within and across
+        # chunks alike becomes two, each with its own widths.
+        known = (site.module, site.across)
+        if known not in self._done:
+            new = self._done[known] = self._replaced(site) or site.module
+            if new is site.module:
                 self._descend(site)
-        return self._done[module]
+        return self._done[known]
 
     def _asked(self, name: str) -> list[str]:
         """The names asked for that this one fits."""
@@ -189,9 +192,9 @@ class Walk:
         inside = isinstance(site.parent, PositionalwiseFeedForward)
         if runs_in_order(module) and not inside:
             self._pairs(site)
-        for key, child in list(module.named_children()):
+        for key, child in list(module._modules.items()):
             path = f"{site.name}.{key}" if site.name else key
-            if child not in self._done:
+            if child is not None and child not in self._pairs_made:
                 module._modules[key] = self._visit(
                     _Site(path, child, module, steps)
                 )
@@ -220,7 +223,8 @@ class Walk:
             self._take(Found(path, kind, new, site.steps), asked)
             for key in run:
                 children[key] = nn.Identity()
-            children[run[0]] = self._done[new.module] = new.module
+            children[run[0]] = new.module
+            self._pairs_made.add(new.module)
             start += size
 
 
@@ -237,7 +241,7 @@ class _Site:
     def across(self) -> bool:
         """Whether it looks across the chunks of a dual-path net."""
         pair = isinstance(self.parent, Dual_Computation_Block)
-        return pair and self.module is self.parent.inter_mdl
+        return pair and self.name.endswith("inter_mdl")
 
     @property
     def encodes(self) -> bool:

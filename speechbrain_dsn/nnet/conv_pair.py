@@ -40,6 +40,7 @@ class SlimmableConvPair(PairLayer, nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> layer = SlimmableConvPair(nn.Conv1d(1, 16, 8, 4), nn.Conv1d(16, 32, 1))
     >>> choice = torch.eye(4)[torch.randint(4, (2,))]
     >>> layer(torch.randn(2, 64, 1), choice).shape
