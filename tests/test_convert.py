@@ -22,18 +22,19 @@ from tiny_model import TINY, TINY_DEMUCS, TINY_DUAL_PATH, noise
 from torch import nn
 
 from speechbrain_dsn.cli.main import main
-from speechbrain_dsn.convert import at_width, convert
+from speechbrain_dsn.convert import at_width, convert, convert_masknet
 from speechbrain_dsn.convert.blocks import (
     AttentionBlock,
     FeedForwardBlock,
 )
 from speechbrain_dsn.convert.folder import convert_loaded
+from speechbrain_dsn.dataio.audio import write_audio
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import find_tapes
 from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
 from speechbrain_dsn.lobes.models.dual_path import DualPathSeparator
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
-from speechbrain_dsn.losses import ComplexityRegularized
+from speechbrain_dsn.losses import ComplexityRegularized, Distilled
 from speechbrain_dsn.nnet.conv_pair import SlimmableConvPair
 from speechbrain_dsn.nnet.feed_forward import SlimmableFeedForward
 from speechbrain_dsn.nnet.heads import SlimmableAttention
@@ -494,6 +495,26 @@ def test_what_is_not_supported_says_why():
         at_width(convert(sepformer())[0], 0.3)
 
 
+def test_weights_of_a_recipe_have_to_fit(tmp_path):
+    path = tmp_path / "masknet.ckpt"
+    with pytest.raises(InputError, match="found no"):
+        convert_masknet(sepformer(), str(path))
+    torch.save(sepformer(blocks=1).state_dict(), path)
+    with pytest.raises(InputError, match="does not fit"):
+        convert_masknet(sepformer(), str(path))
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match="does not fit"):
+        convert_masknet(sepformer(), str(path))
+
+
+def test_a_teacher_is_another_net():
+    net, loss = sepformer(), nn.functional.mse_loss
+    with pytest.raises(ValueError, match="cannot teach itself"):
+        Distilled(loss, net, net)
+    with pytest.raises(ValueError, match="at least 0"):
+        Distilled(loss, net, sepformer(), -1.0)
+
+
 # -- folders ----------------------------------------------------------------
 
 
@@ -547,6 +568,33 @@ def test_folders_hold_the_same_model(lobe, tmp_path, capsys):
         torch.testing.assert_close(
             slim.enhancer(wav)[0], wanted, atol=1e-5, rtol=1e-5
         )
+
+
+def test_commands_run_what_was_converted(tmp_path, capsys):
+    arguments, _ = FOLDERS["dual_path"]
+    folder, _ = folder_of("dual_path", arguments, tmp_path)
+    new, wav = str(tmp_path / "new"), tmp_path / "mixture.wav"
+    write_audio(wav, noise(4000), 8000)
+    assert main(["convert", "--model", str(folder), "-o", new, "--gated"]) == 0
+    heard = []
+    for model in (new, str(folder)):
+        out = tmp_path / f"out{len(heard)}"
+        out.mkdir()
+        assert (
+            main(["separate", str(wav), "-o", f"{out}/", "--model", model]) == 0
+        )
+        heard.append([path.read_bytes() for path in sorted(out.iterdir())])
+    first, second = (
+        [
+            torch.frombuffer(bytearray(x[-4000:]), dtype=torch.int16)
+            for x in each
+        ]
+        for each in heard
+    )
+    assert len(first) == len(second) == 2
+    for mine, theirs in zip(first, second, strict=True):
+        assert (mine.int() - theirs.int()).abs().max() <= 1
+        assert theirs.int().abs().max() > 100
 
 
 def test_folders_of_what_decides_are_refused():
