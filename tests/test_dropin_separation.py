@@ -260,6 +260,45 @@ def test_separation_contract(tree, tmp_path, monkeypatch, kind):
     assert len(tapes) == 2 and not any(map(len, tapes))
 
 
+def test_converted_while_the_recipe_runs(tree, tmp_path, monkeypatch, caplog):
+    """A trained SepFormer, its heads sorted, learns from what it was."""
+    text = host("sepformer")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", list(sys.path))
+        options = {"data_folder": "none", "output_folder": "none"}
+        trained = load_hyperpyyaml(text, options)["modules"]
+    folder = tmp_path / "pretrained"
+    folder.mkdir()
+    for name, part in trained.items():
+        torch.save(part.state_dict(), folder / f"{name}.ckpt")
+    fragment = find_fragment("convert_sepformer").read_text("utf-8")
+    text, count = re.subn(r"(?m)^loss: .*\n", "", text)
+    assert count == 1
+    text = text.replace("MaskNet: !new", "Original: !new")
+    before, after = text.split("optimizer:")
+    text = "\n".join([before, fragment, f"optimizer:{after}"])
+    yaml, out = tmp_path / "hparams.yaml", tmp_path / "out"
+    yaml.write_text(text.replace("lr: 0.003", "lr: 0.0001"), "utf-8")
+    list_mixtures(tree, out / "save")
+    options = ["--data_folder", tree, "--output_folder", out]
+    options += ["--pretrained_folder", folder, "--N_epochs", 1]
+    with caplog.at_level("INFO", "speechbrain_dsn.convert"):
+        run(monkeypatch, yaml, *options, "--device", "cpu", "--noprogressbar")
+    assert "dual_mdl.1.intra_mdl" in caplog.text
+    assert np.isfinite(logged(out, "train si-snr")).all()
+    # It went on from the weights it was given, in another order.
+    (saved,) = (out / "save").glob("CKPT*/masknet.ckpt")
+    state = torch.load(saved, weights_only=True)
+    old = trained["masknet"].state_dict()
+    for name in ("conv2d.weight", "dual_mdl.0.inter_mdl.mdl.norm.norm.weight"):
+        torch.testing.assert_close(state[name], old[name], atol=0.01, rtol=0)
+    ours = state["dual_mdl.0.intra_mdl.layers.0.expand.weight"]
+    theirs = old["dual_mdl.0.intra_mdl.mdl.layers.0.pos_ffn.ffn.0.weight"]
+    assert (ours - theirs).abs().max() > 0.05
+    nearest = torch.cdist(ours, theirs).argmin(1)
+    assert sorted(nearest.tolist()) == list(range(len(theirs)))
+
+
 @pytest.mark.skipif(not CHECKOUT, reason="SPEECHBRAIN_CHECKOUT is not set")
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_unmodified_separation(tree, tmp_path, kind):

@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 from yaml_files import check_header_and_keys, top_level_keys
 
 import speechbrain_dsn
+from speechbrain_dsn.cli.main import main
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.pretrained import load_model
+from speechbrain_dsn.pretrained import ModelConfig, load_model, save_model
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.separation import run_separation
 
@@ -173,6 +174,38 @@ def test_static_of_one_width(speakers, tmp_path):
     assert model.config.lobe_arguments["utilizations"] == [0.5]
     table = (out / "results.md").read_text("utf-8")
     assert "si_sdri" in table and "dual-path, overlap 25 %" in table
+
+
+def test_a_converted_model_is_fine_tuned_by_what_it_was(speakers, tmp_path):
+    """Static folder, `convert`, gated.yaml with the old one as a teacher."""
+    config = ModelConfig(
+        "tiny",
+        "dual_path",
+        TINY | {"utilizations": [1.0]},
+        "mixture",
+        sample_rate=8000,
+        kind="separation",
+    )
+    old = save_model(tmp_path / "old", config.build(), config, "# tiny")
+    new = tmp_path / "new"
+    assert (
+        main(["convert", "--model", f"{old}", "-o", f"{new}", "--gated"]) == 0
+    )
+    out = tmp_path / "out"
+    run(
+        recipe("Folders", "gated"),
+        speakers,
+        out,
+        warm_start=str(new / "model.safetensors"),
+        warm_epochs=0,
+        teacher=str(old),
+        plan={"random": 1, "alone": 0, "policy": 1},
+        test_budgets=[1.0],
+    )
+    assert gates(out) == [("1", "random"), ("2", "policy")]
+    assert "taught: " in (out / "train_log.txt").read_text("utf-8")
+    with pytest.raises(InputError, match="is for enhancement"):
+        run(recipe("Folders", "gated"), speakers, out, teacher="mgt-dsn")
 
 
 def test_widths_then_gates_from_their_weights(speakers, tmp_path):

@@ -21,7 +21,7 @@ from speechbrain_dsn.losses import MultiResolutionCompressedLoss, Term
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.checkpointer import SafeCheckpointer
 from speechbrain_dsn.training.data import TrainingClips
-from speechbrain_dsn.training.enhancement import load_teacher
+from speechbrain_dsn.training.fit import load_teacher
 from speechbrain_dsn.training.stages import Stage, StagePlan
 
 counts = st.integers(0, 5)
@@ -223,8 +223,8 @@ def test_a_net_can_learn_from_its_open_self():
 def test_a_static_net_cannot_teach_itself():
     enhancer = SpectralEnhancer(FTFNet(channels=(4, 4, 4), groups=2))
     with pytest.raises(InputError, match="nothing decides"):
-        load_teacher({"teacher": "self", "enhancer": enhancer})
-    assert load_teacher({"teacher": None}) is None
+        load_teacher({"teacher": "self", "enhancer": enhancer}, "enhancer")
+    assert load_teacher({"teacher": None}, "enhancer") is None
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])

@@ -1,6 +1,7 @@
-"""``speechbrain-dsn hparams``: where the YAML fragments are.
+"""``speechbrain-dsn hparams``: which YAML fragments there are, and where.
 
-The fragments are lobes to ``!include:`` in, or copy into, a recipe. They lie
+The fragments are lobes, policies and losses to ``!include:`` in, or copy into,
+a recipe; the header of each says where it goes. They lie
 in ``hparams/`` of the repository and travel inside the installed package.
 
 Authors
@@ -8,6 +9,7 @@ Authors
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import speechbrain_dsn
@@ -42,6 +44,48 @@ def hparams_folder() -> Path:
     )
 
 
+def list_fragments() -> dict[str, Path]:
+    """All fragments by their names.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        Sorted; a name is the path within the folder without its ending.
+
+    Example
+    -------
+    >>> "mgt_dsn" in list_fragments()
+    True
+    """
+    folder = hparams_folder()
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in sorted(folder.rglob("*.yaml"))
+    }
+
+
+def summary(text: str) -> str:
+    """What the header of a fragment says that it is.
+
+    Arguments
+    ---------
+    text : str
+        Of the fragment.
+
+    Returns
+    -------
+    str
+        All in front of ``Goes into:``, on one line.
+
+    Example
+    -------
+    >>> summary("# A net,\\n# small.\\n# Goes into: a recipe.\\n")
+    'A net, small.'
+    """
+    header = text.split("# Goes into:")[0].splitlines()
+    return " ".join(line.removeprefix("#").strip() for line in header)
+
+
 def find_fragment(name: str) -> Path:
     """Find one fragment.
 
@@ -59,11 +103,7 @@ def find_fragment(name: str) -> Path:
     InputError
         If there is no fragment of this name.
     """
-    folder = hparams_folder()
-    fragments = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*.yaml"))
-    }
+    fragments = list_fragments()
     try:
         return fragments[name.removesuffix(".yaml")]
     except KeyError:
@@ -79,14 +119,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name",
         nargs="?",
         metavar="NAME",
-        help="print this fragment instead of the folder",
+        help="print this fragment instead of the folder and its list",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the folder, or the fragment that was named."""
+    """Print the folder and what is in it, or the fragment that was named."""
     if args.name is None:
         print(hparams_folder())
+        for name, path in list_fragments().items():
+            print(f"\n{name}")
+            about = summary(path.read_text(encoding="utf-8"))
+            print(textwrap.indent(textwrap.fill(about, 76), "    "))
     else:
         print(find_fragment(args.name).read_text(encoding="utf-8"), end="")
     return 0

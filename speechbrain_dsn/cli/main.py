@@ -32,8 +32,9 @@ COMMANDS = {
     "live": "enhance a stream, frame by frame",
     "export": "write a model as ONNX",
     "quantize": "run a model's GRUs on integers, search widths for them",
+    "convert": "make a static model slimmable, or gated",
     "demo": "enhance the bundled clips and train a small model on them",
-    "hparams": "print the folder of the YAML fragments, or one of them",
+    "hparams": "list the YAML fragments and their folder, or print one",
     "doctor": "check what is installed and whether it fits together",
 }
 

@@ -12,6 +12,7 @@ from speechbrain_dsn.losses.complexity import (
     threshold_shift,
     unit_spread,
 )
+from speechbrain_dsn.losses.distillation import Distilled
 from speechbrain_dsn.losses.perceptual import PerceptualDisturbance
 from speechbrain_dsn.losses.routing import (
     RatioPrice,
@@ -30,6 +31,7 @@ from speechbrain_dsn.losses.wrapper import ComplexityRegularized, gate_price
 __all__ = [
     "CheapestLevel",
     "ComplexityRegularized",
+    "Distilled",
     "MultiResolutionCompressedLoss",
     "PerceptualDisturbance",
     "RatioPrice",

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 
 from speechbrain_dsn.cost import MacCount
-from speechbrain_dsn.nnet.masking import bucketed
+from speechbrain_dsn.nnet.masking import bucketed, mask_widths
 from speechbrain_dsn.nnet.widths import check_utilizations
 
 
@@ -86,3 +86,33 @@ def slim_sizes(
     """
     ladder = check_utilizations(utilizations)
     return ladder, tuple(math.ceil(whole * u) for u in ladder)
+
+
+def mask_chunks(
+    x: Tensor, gate: Tensor | None, widths: Sequence[int]
+) -> Tensor:
+    """Leaves of each chunk the leading channels that its width has.
+
+    Arguments
+    ---------
+    x : Tensor
+        ``[M, L, C]``.
+    gate : Tensor or None
+        Choice among widths ``[M, J]``; ``None`` means the widest.
+    widths : sequence of int
+        Channels of each width, ascending up to ``C``.
+
+    Returns
+    -------
+    Tensor
+        Like ``x``.
+
+    Example
+    -------
+    >>> import torch
+    >>> mask_chunks(torch.ones(1, 1, 4), torch.tensor([[1.0, 0.0]]), (2, 4))
+    tensor([[[1., 1., 0., 0.]]])
+    """
+    if gate is None:
+        return x
+    return mask_widths(x.unsqueeze(0), gate.unsqueeze(0), widths).squeeze(0)

@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from speechbrain.utils.distributed import run_on_main
 
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.training.brain import DynamicBrain
-from speechbrain_dsn.training.fit import fit_network
+from speechbrain_dsn.training.fit import fit_network, load_teacher
 from speechbrain_dsn.training.results import write_results
 
 
@@ -31,7 +29,7 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     """
     data = hparams["data"]
     check_scores(hparams)
-    teacher = load_teacher(hparams)
+    teacher = load_teacher(hparams, DynamicBrain.network)
     data.prepare()
     hparams.setdefault("metric_scale", None)
     if hparams["metric_scale"] == "auto":
@@ -44,37 +42,6 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     run_on_main(
         write_results, args=[brain.enhancer, hparams, valid, data.test()]
     )
-
-
-def load_teacher(hparams: dict[str, Any]) -> torch.nn.Module | str | None:
-    """What a net learns from beside the clean signal.
-
-    Arguments
-    ---------
-    hparams : dict
-        With ``teacher``: null, a model by name or folder, or ``self`` for the
-        net itself with all gates open.
-
-    Returns
-    -------
-    torch.nn.Module, str or None
-        An enhancer, or ``self``.
-
-    Raises
-    ------
-    InputError
-        There is no such model, or a static net is to teach itself.
-    """
-    if hparams["teacher"] == "self":
-        if not hparams["enhancer"].dynamic:
-            raise InputError(
-                "teacher: self, but nothing decides in this net: expected a "
-                "model, or null"
-            )
-        return "self"
-    if not hparams["teacher"]:
-        return None
-    return load_model(hparams["teacher"]).enhancer
 
 
 def check_scores(hparams: dict[str, Any]) -> None:

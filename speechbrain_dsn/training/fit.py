@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.training.brain import DynamicBrain
 
 
@@ -72,6 +73,44 @@ def fit_network(
     )
     brain.on_evaluate_start()
     return brain, valid
+
+
+def load_teacher(
+    hparams: dict[str, Any], network: str
+) -> torch.nn.Module | str | None:
+    """What a net learns from beside the clean signal.
+
+    Arguments
+    ---------
+    hparams : dict
+        With ``teacher``: null, a model by name or folder, or ``self`` for the
+        net itself with all gates open.
+    network : str
+        Key of the net.
+
+    Returns
+    -------
+    torch.nn.Module, str or None
+        A net of the same kind, or ``self``.
+
+    Raises
+    ------
+    InputError
+        There is no such model, it is of another kind, or a static net is
+        to teach itself.
+    """
+    if hparams["teacher"] == "self":
+        if not hparams[network].dynamic:
+            raise InputError(
+                "teacher: self, but nothing decides in this net: expected a "
+                "model, or null"
+            )
+        return "self"
+    if not hparams["teacher"]:
+        return None
+    model = load_model(hparams["teacher"])
+    model.expect(hparams["model_config"].kind)
+    return model.enhancer
 
 
 def warm_start(enhancer: torch.nn.Module, weights: str) -> None:

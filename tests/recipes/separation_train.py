@@ -130,6 +130,9 @@ if __name__ == "__main__":
         read_mixtures(hparams[f"{part}_data"], hparams["data_folder"])
         for part in ("train", "valid", "test")
     )
+    if "pretrained_separator" in hparams:
+        hparams["pretrained_separator"].collect_files()
+        hparams["pretrained_separator"].load_collected()
     brain = Separation(
         modules=hparams["modules"],
         opt_class=hparams["optimizer"],
@@ -137,7 +140,8 @@ if __name__ == "__main__":
         run_opts=run_opts,
         checkpointer=hparams["checkpointer"],
     )
-    for module in brain.modules.values():
+    kept = "pretrained_separator" in hparams
+    for module in () if kept else brain.modules.values():
         brain.reset_layer_recursively(module)
     options = hparams["dataloader_opts"]
     brain.fit(

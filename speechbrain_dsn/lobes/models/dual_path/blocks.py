@@ -104,7 +104,9 @@ class SelfDeciding(ChunkLayer):
         logits = logits.float().view(shape)
         return Decision(values.view(shape), 1.0, None, logits, cost)
 
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, gate: Tensor | None = None, **inputs
+    ) -> Tensor:
         """Runs chunks at the widths that they choose.
 
         Arguments
@@ -114,6 +116,8 @@ class SelfDeciding(ChunkLayer):
         gate : Tensor, optional
             Choice among widths ``[B', J]`` or ``[B, S, J]``, soft or one-hot,
             in place of the block's own: computes the widest and masks.
+        **inputs
+            What else the layer takes.
 
         Returns
         -------
@@ -121,7 +125,7 @@ class SelfDeciding(ChunkLayer):
             Like ``x``, or with the channels that the layer has.
         """
         if gate is not None:
-            return super().forward(x, gate)
+            return super().forward(x, gate, **inputs)
         if self.decides == "gate":
             decision = self.decide(x)
             if self.training:
@@ -131,10 +135,10 @@ class SelfDeciding(ChunkLayer):
             gate = self._draw(x)
         else:
             level = x.new_full(x.shape[:-2], self.level, dtype=torch.long)
-            return self.forward_skipping(x, level)
+            return self.forward_skipping(x, level, **inputs)
         if self.training:
-            return super().forward(x, gate)
-        return self.forward_skipping(x, gate.argmax(-1))
+            return super().forward(x, gate, **inputs)
+        return self.forward_skipping(x, gate.argmax(-1), **inputs)
 
     def _draw(self, x: Tensor) -> Tensor:
         """A width for each chunk that does not look at it."""
