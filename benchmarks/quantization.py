@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 import speechbrain_dsn  # noqa: F401
-from speechbrain_dsn.cli.quantize import TASKS
 from speechbrain_dsn.cli.output import check_json_target
+from speechbrain_dsn.cli.quantize import TASKS
 from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.quantization.experiment import search_result
