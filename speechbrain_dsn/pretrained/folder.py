@@ -22,6 +22,7 @@ from speechbrain_dsn.pretrained.config import NAME, ModelConfig
 from speechbrain_dsn.pretrained.weights import (
     check_finite,
     dump_weights,
+    halved,
     read_weights,
 )
 
@@ -202,6 +203,7 @@ def save_model(
     config: ModelConfig,
     card: str,
     overwrite: bool = False,
+    half: bool = False,
 ) -> Path:
     """Writes a model folder: all of it, or nothing.
 
@@ -217,6 +219,8 @@ def save_model(
         ``README.md``.
     overwrite : bool
         Whether a folder that is there may be replaced.
+    half : bool
+        Whether weights are stored in half precision.
 
     Returns
     -------
@@ -245,6 +249,8 @@ def save_model(
         raise InputError(f"{folder} exists already: expected a new folder")
     state = enhancer.state_dict()
     _check_fit(state, config)
+    if half:
+        state = halved(state)
     check_finite(folder, state)
     part = folder.with_name(f".{secrets.token_hex(8)}.part")
     try:

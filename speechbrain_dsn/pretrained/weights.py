@@ -52,7 +52,8 @@ def read_weights(
         A safetensors file.
     expected : mapping of str to Tensor
         State dict of the network: names, shapes and types. No more than
-        these tensors is ever held in memory.
+        these tensors is ever held in memory. Numbers that were halved for
+        storage come back in the type of the network.
 
     Returns
     -------
@@ -83,13 +84,38 @@ def read_weights(
             f"{path} cannot be read as safetensors ({error})"
         ) from None
     for name, tensor in tensors.items():
-        if tensor.dtype != expected[name].dtype:
+        wanted = expected[name].dtype
+        halved = tensor.dtype == torch.float16 and wanted == torch.float32
+        if tensor.dtype != wanted and not halved:
             raise InputError(
-                f"{path}: tensor {name} holds {tensor.dtype}, expected "
-                f"{expected[name].dtype}"
+                f"{path}: tensor {name} holds {tensor.dtype}, expected {wanted}"
             )
     check_finite(path, tensors)
-    return tensors
+    return {n: x.to(expected[n].dtype) for n, x in tensors.items()}
+
+
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Half the bytes: real numbers with 11 significant bits, not 24.
+
+    Arguments
+    ---------
+    tensors : mapping of str to Tensor
+        A state dict.
+
+    Returns
+    -------
+    dict of str to Tensor
+        In float16 what was float32.
+
+    Example
+    -------
+    >>> halved({"w": torch.ones(1), "n": torch.ones(1, dtype=torch.long)})
+    {'w': tensor([1.], dtype=torch.float16), 'n': tensor([1])}
+    """
+    return {
+        name: x.half() if x.dtype == torch.float32 else x
+        for name, x in tensors.items()
+    }
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
