@@ -37,10 +37,11 @@ class DynamicSeparation(ModelInterface):
 
     There are always as many estimates as the model was trained for, in an
     order that says nothing, each as long as the mixture, and with the gains
-    with which they add up to it best. So a single speaker comes out of one
-    and the other is much fainter (``levels_db`` of a report says by how
-    much); a silent mixture gives silence; one of a few milliseconds is
-    separated as if silence followed.
+    with which they add up to it best. A single speaker is what no recipe here
+    trains for: how far he comes out of one estimate alone is the model's
+    (``levels_db`` of a report says it, and so does its card). A silent
+    mixture gives silence; one of a few milliseconds is separated as if
+    silence followed.
 
     Arguments
     ---------
