@@ -384,7 +384,9 @@ def endless(model):
 
 
 def python_operator(model):
-    node = helper.make_node("PyOp", ["samples"], ["z"], domain="ai.onnx.contrib")
+    node = helper.make_node(
+        "PyOp", ["samples"], ["z"], domain="ai.onnx.contrib"
+    )
     model.graph.node.append(node)
 
 
