@@ -23,12 +23,13 @@ from tiny_model import noise, save_tiny, tiny_model, tiny_separator
 
 from speechbrain_dsn.cli.main import main
 from speechbrain_dsn.dataio.audio import iter_blocks, probe, read_audio
+from speechbrain_dsn.dataio.reader import LOUDEST
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.enhancement import DynamicEnhancement
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.inference.separation import DynamicSeparation
 from speechbrain_dsn.inference.session import TorchSession
-from speechbrain_dsn.inference.stream import LOUDEST, Stream
+from speechbrain_dsn.inference.stream import Stream
 from speechbrain_dsn.pretrained import LoadedModel, ModelConfig, save_model
 from speechbrain_dsn.pretrained import config as configs
 
@@ -54,7 +55,6 @@ def models(tmp_path_factory):
         "quality_net",
         {"channels": [4, 4, 4, 8], "hidden": 8},
         "mel",
-        {"bands": 16, "segment_seconds": 0.25},
         kind="quality",
     )
     return {
@@ -153,7 +153,6 @@ def test_evaluate(models, folder, tmp_path, capsys):
     """Against itself: every broken pair is counted, none enters a mean."""
     report = tmp_path / "r.json"
     # Pairs have no extensions; names that differ by these alone are refused.
-    names = {name.replace(".", "_") + name[-4:] for name in BROKEN | STRANGE}
     inside = tmp_path / "in"
     inside.mkdir()
     for name in BROKEN | STRANGE:
@@ -166,7 +165,7 @@ def test_evaluate(models, folder, tmp_path, capsys):
     assert len(complaints(capsys)) == len(BROKEN)
     found = json.loads(report.read_text())
     summary = found["metrics"]["si_sdr"]
-    assert summary["n_total"] == len(names) == len(BROKEN | STRANGE)
+    assert summary["n_total"] == len(BROKEN | STRANGE)
     assert 0 < summary["n_valid"] <= len(STRANGE)
     assert np.isfinite(summary["enhanced"]["mean"])
 
@@ -312,7 +311,8 @@ ACTIONS = st.lists(
 def take_apart(session, rate, actions, wav):
     """Whatever is done to a stream, what comes out between two ends is what
     a new stream gives for what went in."""
-    stream, fresh, start = Stream(session), Stream(session), 0
+    # Gates forced open: none hangs on how sums were rounded.
+    stream, fresh, start = Stream(session, 1e4), Stream(session, 1e4), 0
     begin, out = 0, []
 
     def compare(tail):

@@ -422,9 +422,13 @@ STATE = {"evil": {"shape": [1 << 40], "dtype": "float32"}}
         (meta("delay", 1 << 60), ["delay is"]),
         (meta("sample_rate", 0), ["sample_rate is 0"]),
         (meta("states", STATE), ["states take"]),
-        (meta("states", {"a": {"shape": [], "dtype": "float32"}}), ["states"]),
-        (meta("states", {"a": {"shape": [-1], "dtype": "f4"}}), ["states"]),
-        (meta("states", {"a": {"shape": [1], "dtype": "O"}}), ["states"]),
+        (meta("states", {"a": {"shape": [], "dtype": "f4"}}), ["state 'a'"]),
+        (meta("states", {"a": {"shape": [-1], "dtype": "f4"}}), ["state 'a'"]),
+        (meta("states", {"a": {"shape": [1.5], "dtype": "f4"}}), ["state 'a'"]),
+        (meta("states", {"a": {"shape": [1], "dtype": "O"}}), ["state 'a'"]),
+        (meta("in_place", ["samples"]), ["the same in both"]),
+        (meta("frame_rate", 1e308), ["frame_rate is 1e+308"]),
+        (meta("name", json.dumps("\x1b[2J")), ["name is"]),
         (meta("states", [1]), ["cannot be run"]),
         (meta("hop", "[" * 100_000), ["no metadata"]),
         (meta("name", "!!python/object/apply:os.system [x]"), ["no metadata"]),
@@ -454,11 +458,18 @@ def test_pickles_and_pipes_are_no_onnx(tmp_path, canary):
 
 def test_graphs_nested_without_end(step, tmp_path):
     """A refusal, not a crash of the process."""
-    inner = helper.make_graph([], "b", [], [])
-    for _ in range(200):
-        node = helper.make_node("If", ["c"], ["o"], then_branch=inner)
-        inner = helper.make_graph([node], "b", [], [])
-    data = changed(step, lambda model: model.graph.node.extend(inner.node))
+
+    def field(number, data):
+        size, code = len(data), bytearray([number << 3 | 2])
+        while size > 127:
+            code.append(size & 127 | 128)
+            size >>= 7
+        return bytes([*code, size]) + data
+
+    graph = b""
+    for _ in range(5000):  # graph, of a node, of an attribute, of a graph
+        graph = field(1, field(5, field(6, graph)))
+    data = step.SerializeToString() + field(7, graph)
     refused(lambda: OnnxSession(data, "a.onnx"), "a.onnx")
 
 
@@ -594,7 +605,8 @@ def test_yaml_in_a_checkpoint_runs_nothing(tmp_path, canary, caplog):
     (bad.path / "CKPT.yaml").write_bytes(b"\xff\xfe\x00")
     assert saver.recover_if_possible().path == good.path
     # 10^29 laughs are few objects as long as nobody counts them.
-    (bad.path / "CKPT.yaml").write_text(LAUGHS + "unixtime: 3\n")
+    end = "unixtime: 3\nend-of-epoch: false\n"
+    (bad.path / "CKPT.yaml").write_text(LAUGHS + end)
     assert saver.recover_if_possible().path == bad.path
 
 

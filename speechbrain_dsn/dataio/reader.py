@@ -34,7 +34,7 @@ __all__ = [
 # a network and stay in its state.
 LOUDEST = 1000.0
 RATES = (1000, 768_000)  # Hz; what lies outside is a header that lies
-CHUNK = 1 << 20  # frames read at once: a header may promise any number
+CHUNK = 1 << 22  # samples read at once: a header may promise any number
 UNKNOWN = (1 << 63) - 1  # libsndfile's length of a FLAC that was a stream
 
 
@@ -133,7 +133,7 @@ def read_audio(
     """
     with _open(path) as file:
         rate = file.samplerate
-        blocks = list(_blocks(file, path, CHUNK))
+        blocks = list(_blocks(file, path, max(1, CHUNK // file.channels)))
     samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if mono:
         samples = samples.mean(axis=1, keepdims=True)

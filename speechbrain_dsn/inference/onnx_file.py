@@ -14,7 +14,8 @@ from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.inference.info import StreamInfo
-from speechbrain_dsn.pretrained.arguments import Whole, shown
+from speechbrain_dsn.pretrained.arguments import Number, Whole, shown
+from speechbrain_dsn.pretrained.config import NAME
 
 if TYPE_CHECKING:
     import onnx
@@ -28,6 +29,8 @@ SIZES = {
     "hop": Whole(1, 1 << 16),
     "delay": Whole(0, 1 << 20),
     "gates": Whole(0, 4096),
+    "frame_rate": Number(0.01, 1e6),
+    "macs_fixed": Number(0, 1e15),
 }
 
 
@@ -148,6 +151,8 @@ def stream_info(metadata: dict[str, Any]) -> StreamInfo:
             f"gates is {metadata['gates']}, expected one per item of "
             f"macs_gated {shown(metadata['macs_gated'])}"
         )
+    if not NAME.fullmatch(metadata["name"]):
+        raise InputError(f"name is {shown(metadata['name'])}, expected a word")
     table = metadata["calibration"]
     return StreamInfo(
         name=metadata["name"],

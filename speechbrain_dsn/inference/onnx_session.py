@@ -99,6 +99,7 @@ class OnnxSession:
                 for name, state in metadata["states"].items()
             }
             self.in_place = frozenset(metadata["in_place"])
+            self._check_states()
             self._check_names()
         except InputError as error:
             raise InputError(f"{origin}: {error}") from error
@@ -179,24 +180,26 @@ class OnnxSession:
         expected = {"samples", "enhanced", *self.states}
         expected |= {f"{name}_next" for name in self.states}
         expected |= {"bias", "logit"} if self.info.dynamic else set()
-        bytes_ = sum(
-            math.prod(shape) * dtype.itemsize
-            for shape, dtype in self.states.values()
-        )
-        if bytes_ > MAX_STATE or not all(
-            shape and min(shape) >= 1 and dtype.kind in "fiub"
-            for shape, dtype in self.states.values()
-        ):
-            raise InputError(
-                f"states take {bytes_} bytes in arrays such as "
-                f"{shown(next(iter(self.states.values()), None))}, expected "
-                f"numbers, at least one per array, {MAX_STATE} bytes in all"
-            )
-        if found != expected:
+        if found != expected or not self.in_place <= self.states.keys():
             raise InputError(
                 f"found inputs and outputs {listed(sorted(found ^ expected))} "
-                "in one "
-                "of graph and metadata, expected the same in both"
+                "in one of graph and metadata, expected the same in both"
+            )
+
+    def _check_states(self) -> None:
+        """Refuses a memory that no stream has."""
+        for name, (shape, dtype) in self.states.items():
+            sizes = shape and all(type(n) is int and n >= 1 for n in shape)
+            if not sizes or dtype.kind not in "fiub":
+                raise InputError(
+                    f"state {shown(name)} is {shown((shape, str(dtype)))}, "
+                    "expected a shape and a type of numbers"
+                )
+        arrays = self.states.values()
+        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in arrays)
+        if size > MAX_STATE:
+            raise InputError(
+                f"states take {size} bytes, expected at most {MAX_STATE}"
             )
 
 
