@@ -80,7 +80,8 @@ def with_sample(value, subtype="FLOAT"):
 
 def broken():
     """Files that no command can use."""
-    flac, mp3 = encoded(container="FLAC"), encoded(container="MP3")
+    flac = encoded(container="FLAC")
+    mp3 = encoded(noise(16_000), container="MP3")
     holed = bytearray(encoded(noise(20_000), container="FLAC"))
     holed[len(holed) // 2 : len(holed) // 2 + 400] = bytes(400)
     return {

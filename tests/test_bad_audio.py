@@ -97,7 +97,7 @@ def test_every_file_is_read_or_refused_in_one_line(folder):
                 samples = read(folder / name)
                 assert samples.shape == (case.frames, case.channels), name
                 assert np.isfinite(samples).all()
-            elif name != "rate_prime.wav":  # readable, not to be resampled
+            elif name != "rate_prime.wav":  # readable, but not to be resampled
                 with pytest.raises(InputError, match=case.error) as caught:
                     read(folder / name)
                 assert "\n" not in str(caught.value)

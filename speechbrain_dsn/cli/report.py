@@ -112,7 +112,8 @@ def complain(message: object) -> None:
     from tqdm import tqdm
 
     line = " ".join(str(message).split())
-    tqdm.write(f"speechbrain-dsn: error: {line}", file=sys.stderr)
+    line = f"speechbrain-dsn: error: {_encodable(line)}"
+    tqdm.write(line, file=sys.stderr)
 
 
 def named(path: object, error: InputError) -> str:

@@ -8,6 +8,7 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
     "AudioInfo",
     "check_samples",
     "iter_blocks",
+    "native",
     "one_line",
     "probe",
     "read_audio",
@@ -222,6 +224,11 @@ def check_samples(
         )
 
 
+def native(path: Path) -> Path | bytes:
+    """A path as libsndfile takes it: names that are no text are bytes."""
+    return path if os.name == "nt" else os.fsencode(path)
+
+
 def one_line(error: BaseException) -> str:
     """Get the message of an error without its line breaks."""
     return " ".join(str(error).split())
@@ -233,7 +240,7 @@ def _open(path: str | Path) -> Iterator[soundfile.SoundFile]:
     path = Path(path)
     try:
         _check_kind(path)
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(native(path)) as file:
             _check_header(file, path)
             yield file
     # TypeError: soundfile wants to be told the rate of headerless files.

@@ -17,7 +17,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechbrain_dsn.dataio.reader import AudioInfo, check_samples, one_line
+from speechbrain_dsn.dataio.reader import (
+    AudioInfo,
+    check_samples,
+    native,
+    one_line,
+)
 from speechbrain_dsn.errors import InputError
 
 __all__ = ["AUDIO_FORMATS", "AtomicWriter", "write_audio"]
@@ -108,7 +113,7 @@ class AtomicWriter:
         self._part = self.path.with_name(f".{secrets.token_hex(8)}.part")
         with self._reported():
             self._file = soundfile.SoundFile(
-                self._part,
+                native(self._part),
                 "w",
                 self.sample_rate,
                 self.channels,
