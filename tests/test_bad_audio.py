@@ -22,7 +22,12 @@ from hypothesis import strategies as st
 from tiny_model import noise, save_tiny, tiny_model, tiny_separator
 
 from speechbrain_dsn.cli.main import main
-from speechbrain_dsn.dataio.audio import iter_blocks, probe, read_audio
+from speechbrain_dsn.dataio.audio import (
+    iter_blocks,
+    probe,
+    read_audio,
+    write_audio,
+)
 from speechbrain_dsn.dataio.reader import LOUDEST
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.enhancement import DynamicEnhancement
@@ -150,16 +155,22 @@ def test_quality(models, folder, capsys):
 
 
 def test_evaluate(models, folder, tmp_path, capsys):
-    """Against itself: every broken pair is counted, none enters a mean."""
+    """Every broken pair is counted, none enters a mean."""
     report = tmp_path / "r.json"
     # Pairs have no extensions; names that differ by these alone are refused.
-    inside = tmp_path / "in"
-    inside.mkdir()
+    clean, noisy = tmp_path / "clean", tmp_path / "noisy"
+    clean.mkdir()
+    noisy.mkdir()
     for name in BROKEN | STRANGE:
-        stem = name.replace(".", "_")
-        target = inside / (stem + os.path.splitext(name)[1])
-        target.write_bytes((folder / name).read_bytes())
-    command = ["evaluate", "--clean", str(inside), "--noisy", str(inside)]
+        stem, end = name.replace(".", "_"), os.path.splitext(name)[1]
+        (noisy / (stem + end)).write_bytes((folder / name).read_bytes())
+        (clean / (stem + end)).write_bytes((folder / name).read_bytes())
+        if name in STRANGE:
+            samples, rate = read_audio(folder / name)
+            (clean / (stem + end)).unlink()
+            other = samples + noise(*samples.shape, seed=1)
+            write_audio(clean / (stem + ".wav"), other, rate, "FLOAT")
+    command = ["evaluate", "--clean", str(clean), "--noisy", str(noisy)]
     command += ["--metrics", "si_sdr", "--json", str(report)]
     assert main([*command, "--model", str(models["enhancement"])]) == 2
     assert len(complaints(capsys)) == len(BROKEN)

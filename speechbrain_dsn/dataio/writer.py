@@ -219,7 +219,9 @@ def _choose_coding(
         )
     if subtype is None:
         subtype = like.subtype if like is not None else ""
-        if not soundfile.check_format(container, subtype or None):
+        # libsndfile calls MP3 in other containers valid, and cannot write it.
+        foreign = subtype.startswith("MPEG") and container != "MP3"
+        if foreign or not soundfile.check_format(container, subtype or None):
             subtype = ""
         if not subtype:
             usual = soundfile.default_subtype(container)
