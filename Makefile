@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip
 # Test workers; each runs one thread.
 JOBS ?= 2
 
-.PHONY: demo test lint format clean help
+.PHONY: demo test trust lint format clean help
 
 help:
 	@echo "make demo    enhance the bundled clips, train a small model on them"
 	@echo "make test    run the tests and measure their coverage"
+	@echo "make trust   hostile files, bad audio, fuzzing and a soak: hours"
 	@echo "make lint    check the style"
 	@echo "make format  correct the style"
 	@echo "make clean   remove what the other targets made, .venv too"
@@ -26,6 +27,17 @@ demo: $(VENV)/installed
 test: export OMP_NUM_THREADS ?= 1
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --cov
+
+# The long part of the tests of docs/trust.md. TRUST_CASES is the number of
+# cases of each fuzz test, SOAK_HOURS the audio that one stream hears.
+TRUST_CASES ?= 100000
+SOAK_HOURS ?= 6
+
+trust: export OMP_NUM_THREADS ?= 1
+trust: $(VENV)/installed-test
+	TRUST_CASES=$(TRUST_CASES) $(BIN)/python -m pytest -n $(JOBS) \
+		-m "trust or not trust" tests/test_untrusted.py tests/test_bad_audio.py
+	$(BIN)/python benchmarks/soak.py --hours $(SOAK_HOURS)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -277,6 +277,7 @@ def current_umask():
         (("a.ogg", "OGG", "VORBIS"), "b.wav", "WAV", "PCM_16"),
         (("a.WAV", "WAV", "PCM_U8"), "b.wav", "WAV", "PCM_U8"),
         (("a.wav", "WAV", "PCM_16"), "b.opus", "OGG", "OPUS"),
+        (("a.mp3", "MP3", "MPEG_LAYER_III"), "b.wav", "WAV", "PCM_16"),
     ],
 )
 def test_coding_of_the_source_is_kept(

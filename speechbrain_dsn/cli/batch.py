@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from speechbrain_dsn.cli.output import complain
+from speechbrain_dsn.cli.output import complain, named
 from speechbrain_dsn.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def run_batch(
             try:
                 reports.append(work(job, bar.update))
             except InputError as error:
-                problems.append(str(error))
-                complain(error)
+                problems.append(named(job.path, error))
+                complain(problems[-1])
     return reports, problems
 
 

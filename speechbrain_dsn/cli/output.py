@@ -23,6 +23,7 @@ __all__ = [
     "check_target",
     "complain",
     "emit",
+    "named",
     "table",
 ]
 
@@ -118,10 +119,11 @@ def emit(values: Any, text: str, target: str | None) -> None:
         If the file cannot be written.
     """
     if target != "-":
-        print(text)
+        print(_encodable(text))
     if target is None:
         return
     line = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    line = _encodable(line)
     if target == "-":
         print(line)
         return
@@ -138,7 +140,39 @@ def complain(message: object) -> None:
     from tqdm import tqdm
 
     line = " ".join(str(message).split())
-    tqdm.write(f"speechbrain-dsn: error: {line}", file=sys.stderr)
+    line = f"speechbrain-dsn: error: {_encodable(line)}"
+    tqdm.write(line, file=sys.stderr)
+
+
+def named(path: object, error: InputError) -> str:
+    """What is wrong with a file, by its name.
+
+    Arguments
+    ---------
+    path : path
+        The file.
+    error : InputError
+        Which may know the file or not.
+
+    Returns
+    -------
+    str
+        A message that names it.
+
+    Example
+    -------
+    >>> named("a.wav", InputError("too loud"))
+    'a.wav: too loud'
+    >>> named("a.wav", InputError("a.wav is a folder"))
+    'a.wav is a folder'
+    """
+    line = str(error)
+    return line if str(path) in line else f"{path}: {line}"
+
+
+def _encodable(text: str) -> str:
+    """With escapes for names of files that are no text; they are JSON's."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

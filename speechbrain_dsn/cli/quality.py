@@ -14,6 +14,7 @@ from speechbrain_dsn.cli.output import (
     check_json_target,
     complain,
     emit,
+    named,
     table,
 )
 from speechbrain_dsn.errors import InputError
@@ -45,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
         try:
             scores[str(path)] = prediction.predict_file(path)
         except InputError as error:
-            problems.append(str(error))
-            complain(error)
+            problems.append(named(path, error))
+            complain(problems[-1])
     if scores or args.json:
         rows = [
             [path, *(f"{value:.2f}" for value in found.values())]

@@ -8,6 +8,7 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +21,23 @@ from speechbrain_dsn.dataio.resample import resample
 from speechbrain_dsn.errors import InputError
 
 __all__ = [
+    "LOUDEST",
+    "RATES",
     "AudioInfo",
     "check_samples",
     "iter_blocks",
+    "native",
     "one_line",
     "probe",
     "read_audio",
 ]
+
+# Audio lies in -1..1. What is far beyond is a mistake, and could overflow in
+# a network and stay in its state.
+LOUDEST = 1000.0
+RATES = (1000, 768_000)  # Hz; what lies outside is a header that lies
+CHUNK = 1 << 22  # samples read at once: a header may promise any number
+UNKNOWN = (1 << 63) - 1  # libsndfile's length of a FLAC that was a stream
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,8 @@ def read_audio(
     Raises
     ------
     InputError
-        As `probe`, and if the file is cut short or holds NaN or Inf.
+        As `probe`, and if the file is cut short or holds NaN, Inf or
+        samples beyond `LOUDEST`.
 
     Example
     -------
@@ -123,9 +135,8 @@ def read_audio(
     """
     with _open(path) as file:
         rate = file.samplerate
-        samples = file.read(dtype="float32", always_2d=True)
-        check_samples(samples, path)
-        _check_complete(len(samples), file.frames, path)
+        blocks = list(_blocks(file, path, max(1, CHUNK // file.channels)))
+    samples = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     if mono:
         samples = samples.mean(axis=1, keepdims=True)
     if sample_rate is not None and sample_rate != rate:
@@ -151,7 +162,7 @@ def iter_blocks(path: str | Path, frames: int) -> Iterator[np.ndarray]:
     Raises
     ------
     InputError
-        As `read_audio`; NaN, Inf and a cut file show up at their block.
+        As `read_audio`; bad samples and a cut file show up at their block.
     """
     if frames < 1:
         raise InputError(f"{frames} frames per block: expected at least 1")
@@ -159,20 +170,34 @@ def iter_blocks(path: str | Path, frames: int) -> Iterator[np.ndarray]:
 
     def blocks() -> Iterator[np.ndarray]:
         with _open(path) as file:
-            seen = 0
-            while len(
-                block := file.read(frames, dtype="float32", always_2d=True)
-            ):
-                check_samples(block, path, seen)
-                seen += len(block)
-                yield block
-            _check_complete(seen, file.frames, path)
+            yield from _blocks(file, path, frames)
 
     return blocks()
 
 
-def check_samples(samples: np.ndarray, path: str | Path, at: int = 0) -> None:
-    """Refuse NaN and Inf.
+def _blocks(
+    file: soundfile.SoundFile, path: str | Path, frames: int
+) -> Iterator[np.ndarray]:
+    """Checked blocks of an open file; at least one."""
+    seen = 0
+    while len(block := file.read(frames, dtype="float32", always_2d=True)):
+        check_samples(block, path, seen, LOUDEST)
+        seen += len(block)
+        yield block
+    if seen < file.frames:
+        raise InputError(
+            f"{path} is cut short: its header promises {file.frames} samples "
+            f"per channel, {seen} can be read"
+        )
+
+
+def check_samples(
+    samples: np.ndarray,
+    path: str | Path,
+    at: int = 0,
+    loudest: float = float(np.finfo(np.float32).max),
+) -> None:
+    """Refuse NaN and Inf, and what is too loud.
 
     Arguments
     ---------
@@ -182,19 +207,26 @@ def check_samples(samples: np.ndarray, path: str | Path, at: int = 0) -> None:
         Where they come from or go to, for the message.
     at : int
         Number of the first of them in that file.
+    loudest : float
+        Largest absolute value.
 
     Raises
     ------
     InputError
         Naming the first bad sample.
     """
-    finite = np.isfinite(samples)
-    if not finite.all():
-        frame, channel = np.argwhere(~finite)[0]
+    good = np.abs(samples) <= loudest  # false for NaN
+    if not good.all():
+        frame, channel = np.argwhere(~good)[0]
         raise InputError(
             f"{path}: sample {at + frame} of channel {channel} is "
-            f"{samples[frame, channel]}: expected finite samples"
+            f"{samples[frame, channel]}: expected finite samples around -1..1"
         )
+
+
+def native(path: Path) -> Path | bytes:
+    """A path as libsndfile takes it: names that are no text are bytes."""
+    return path if os.name == "nt" else os.fsencode(path)
 
 
 def one_line(error: BaseException) -> str:
@@ -208,7 +240,7 @@ def _open(path: str | Path) -> Iterator[soundfile.SoundFile]:
     path = Path(path)
     try:
         _check_kind(path)
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(native(path)) as file:
             _check_header(file, path)
             yield file
     # TypeError: soundfile wants to be told the rate of headerless files.
@@ -232,18 +264,16 @@ def _check_kind(path: Path) -> None:
 def _check_header(file: soundfile.SoundFile, path: Path) -> None:
     if file.frames < 1:
         raise InputError(f"{path} holds 0 samples: expected at least 1")
-    if file.channels < 1 or file.samplerate < 1:
+    if file.frames == UNKNOWN:
+        raise InputError(
+            f"{path} does not say how long it is: expected the number of "
+            "samples in its header, as after encoding it again"
+        )
+    low, high = RATES
+    if file.channels < 1 or not low <= file.samplerate <= high:
         raise InputError(
             f"{path} has {file.channels} channels at {file.samplerate} Hz: "
-            "expected at least 1 channel at a positive rate"
-        )
-
-
-def _check_complete(seen: int, promised: int, path: str | Path) -> None:
-    if seen < promised:
-        raise InputError(
-            f"{path} is cut short: its header promises {promised} samples per "
-            f"channel, {seen} can be read"
+            f"expected at least 1 channel at {low} to {high} Hz"
         )
 
 

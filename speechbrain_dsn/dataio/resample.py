@@ -25,6 +25,7 @@ STOP_BAND_DB = 90.0
 ROLL_OFF = 0.9  # pass band edge over the lower Nyquist frequency
 BLOCK = 1024  # output samples per product: the gathered taps stay in cache
 FEW_PHASES, TILE = 8, 32  # rates of small ratio go by tiles of outputs
+MAX_TAPS = 1 << 24  # of all phases; 48001 to 16000 Hz has 6 million
 
 
 class Resampler:
@@ -43,6 +44,12 @@ class Resampler:
     target_rate : int
         Rate of the output in Hz. If it equals ``source_rate``, samples pass
         unchanged and without delay.
+
+    Raises
+    ------
+    InputError
+        If a rate is no positive integer, or the two are so far from a simple
+        ratio that their filter would not fit in memory.
 
     Example
     -------
@@ -260,6 +267,12 @@ def _polyphase_filters(up: int, down: int) -> np.ndarray:
     half_width = (STOP_BAND_DB - 7.95) / (2.285 * 4 * np.pi * transition)
     beta = 0.1102 * (STOP_BAND_DB - 8.7)
     half = math.ceil(half_width)
+    if up * (2 * half + 1) > MAX_TAPS:
+        raise InputError(
+            f"resampling by {up}/{down} takes {up} filters of {2 * half + 1} "
+            f"taps, expected at most {MAX_TAPS} in all: use a usual rate, "
+            "such as 48000 Hz"
+        )
     offset = np.arange(up)[:, None] / up - np.arange(-half, half + 1)
     window = np.sqrt(np.maximum(0.0, 1 - (offset / half_width) ** 2))
     filters = np.sinc(2 * cutoff * offset) * np.i0(beta * window)

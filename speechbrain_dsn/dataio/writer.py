@@ -17,7 +17,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from speechbrain_dsn.dataio.reader import AudioInfo, check_samples, one_line
+from speechbrain_dsn.dataio.reader import (
+    AudioInfo,
+    check_samples,
+    native,
+    one_line,
+)
 from speechbrain_dsn.errors import InputError
 
 __all__ = ["AUDIO_FORMATS", "AtomicWriter", "write_audio"]
@@ -108,7 +113,7 @@ class AtomicWriter:
         self._part = self.path.with_name(f".{secrets.token_hex(8)}.part")
         with self._reported():
             self._file = soundfile.SoundFile(
-                self._part,
+                native(self._part),
                 "w",
                 self.sample_rate,
                 self.channels,
@@ -214,7 +219,9 @@ def _choose_coding(
         )
     if subtype is None:
         subtype = like.subtype if like is not None else ""
-        if not soundfile.check_format(container, subtype or None):
+        # libsndfile calls MP3 in other containers valid, and cannot write it.
+        foreign = subtype.startswith("MPEG") and container != "MP3"
+        if foreign or not soundfile.check_format(container, subtype or None):
             subtype = ""
         if not subtype:
             usual = soundfile.default_subtype(container)

@@ -54,7 +54,13 @@ def read_evaluations(path: str | Path) -> list[Evaluation]:
         return [_kind(row).from_dict(row) for row in rows]
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise InputError(
             f"{path}: expected the JSON of `speechbrain-dsn evaluate`, found "
             f"something else ({type(error).__name__}: {error})"

@@ -16,6 +16,7 @@ from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
 from torch import Tensor
 
+from speechbrain_dsn.dataio.reader import LOUDEST
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.pretrained import LoadedModel, load_model
 
@@ -155,13 +156,13 @@ def check_batch(noisy: Tensor) -> None:
 
 
 def check_finite(wav: Tensor) -> None:
-    """Refuses NaN and Inf, naming the first."""
-    bad = (~torch.isfinite(wav)).nonzero()
+    """Refuses NaN, Inf and what is far beyond full scale, naming the first."""
+    bad = (~(wav.abs() <= LOUDEST)).nonzero()
     if len(bad):
         item, place = bad[0].tolist()
         raise InputError(
             f"sample {place} of item {item} is {wav[item, place]}: expected "
-            "finite samples"
+            "finite samples around -1..1"
         )
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from speechbrain_dsn.dataio.reader import LOUDEST
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating.budget import BudgetController
 from speechbrain_dsn.inference.backends import make_controller
 from speechbrain_dsn.inference.info import Usage
 from speechbrain_dsn.inference.onnx_session import OnnxSession, OnnxState
-from speechbrain_dsn.inference.stream import LOUDEST
 from speechbrain_dsn.pretrained import load_model
 
 __all__ = ["MultiStreamEnhancement"]

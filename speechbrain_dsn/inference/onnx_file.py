@@ -14,6 +14,8 @@ from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.inference.info import StreamInfo
+from speechbrain_dsn.pretrained.arguments import Number, Whole, shown
+from speechbrain_dsn.pretrained.config import NAME
 
 if TYPE_CHECKING:
     import onnx
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["read_metadata", "stream_info"]
 
 DOMAINS = {"", "ai.onnx", "com.microsoft"}
+ENDLESS = ("Loop", "Scan", "SequenceMap")
+SIZES = {
+    "sample_rate": Whole(1000, 768_000),
+    "hop": Whole(1, 1 << 16),
+    "delay": Whole(0, 1 << 20),
+    "gates": Whole(0, 4096),
+    "frame_rate": Number(0.01, 1e6),
+    "macs_fixed": Number(0, 1e15),
+}
 
 
 def read_metadata(data: bytes, origin: str) -> dict[str, Any]:
@@ -52,23 +63,16 @@ def read_metadata(data: bytes, origin: str) -> dict[str, Any]:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise InputError(f"{origin}: not an ONNX model") from error
+    if model.functions or model.training_info:
+        raise InputError(
+            f"{origin}: functions or training graphs, expected one graph"
+        )
     for graph in _graphs(model.graph):
-        tensors = [*graph.initializer]
-        for node in graph.node:
-            tensors += [x.t for x in node.attribute if x.HasField("t")]
-            if node.domain not in DOMAINS:
-                raise InputError(
-                    f"{origin}: operator of domain {node.domain!r}, expected "
-                    "those of ONNX and onnxruntime"
-                )
-        if any(x.data_location == onnx.TensorProto.EXTERNAL for x in tensors):
-            raise InputError(
-                f"{origin}: weights lie in another file, expected all in one"
-            )
+        _check_graph(graph, origin)
     try:
         metadata = {p.key: json.loads(p.value) for p in model.metadata_props}
         version = metadata["step_version"]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise InputError(
             f"{origin}: no metadata of a stream, expected a file that "
             "`speechbrain-dsn export` wrote"
@@ -88,6 +92,35 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from _graphs(attribute.g)
+            for branch in attribute.graphs:
+                yield from _graphs(branch)
+
+
+def _check_graph(graph: onnx.GraphProto, origin: str) -> None:
+    """Refuses what `export` never writes and could do harm."""
+    import onnx
+
+    tensors, sparse = [*graph.initializer], len(graph.sparse_initializer)
+    for node in graph.node:
+        if node.domain not in DOMAINS or node.op_type in ENDLESS:
+            raise InputError(
+                f"{origin}: operator {shown(node.op_type)} of domain "
+                f"{shown(node.domain)}, expected those of ONNX and "
+                f"onnxruntime without {', '.join(ENDLESS)}"
+            )
+        for attribute in node.attribute:
+            tensors += [attribute.t, *attribute.tensors]
+            sparse += attribute.HasField("sparse_tensor")
+            sparse += len(attribute.sparse_tensors)
+    if sparse:
+        raise InputError(f"{origin}: sparse weights, expected dense ones")
+    if any(
+        x.data_location == onnx.TensorProto.EXTERNAL or x.external_data
+        for x in tensors
+    ):
+        raise InputError(
+            f"{origin}: weights lie in another file, expected all in one"
+        )
 
 
 def stream_info(metadata: dict[str, Any]) -> StreamInfo:
@@ -108,16 +141,18 @@ def stream_info(metadata: dict[str, Any]) -> StreamInfo:
     InputError
         If one is not what it has to be.
     """
-    for name in ("sample_rate", "hop", "delay", "gates"):
-        if not isinstance(metadata[name], int) or metadata[name] < 0:
+    for name, allowed in SIZES.items():
+        if not allowed.accepts(metadata[name]):
             raise InputError(
-                f"{name} is {metadata[name]!r}, expected an integer"
+                f"{name} is {shown(metadata[name])}, expected {allowed}"
             )
     if metadata["gates"] != len(metadata["macs_gated"]):
         raise InputError(
             f"gates is {metadata['gates']}, expected one per item of "
-            f"macs_gated {metadata['macs_gated']}"
+            f"macs_gated {shown(metadata['macs_gated'])}"
         )
+    if not NAME.fullmatch(metadata["name"]):
+        raise InputError(f"name is {shown(metadata['name'])}, expected a word")
     table = metadata["calibration"]
     return StreamInfo(
         name=metadata["name"],

@@ -83,7 +83,14 @@ class OnnxState:
     def step(self) -> None:
         """Reads ``samples`` and ``bias``, writes ``enhanced`` and
         ``logit``."""
-        self._session.session.run_with_iobinding(self._bindings[self._turn])
+        try:
+            self._session.session.run_with_iobinding(self._bindings[self._turn])
+        except Exception as error:  # onnxruntime's own types are not public
+            line = " ".join(str(error).split())[:300]
+            raise InputError(
+                f"{self._session.info.name}: the graph failed ({line}): "
+                "expected one that `speechbrain-dsn export` wrote"
+            ) from error
         self._turn = 1 - self._turn
 
     def row(self, stream: int) -> dict[str, np.ndarray]:

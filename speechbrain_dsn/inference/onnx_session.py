@@ -6,7 +6,9 @@ Authors
 
 from __future__ import annotations
 
+import math
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.onnx_file import read_metadata, stream_info
 from speechbrain_dsn.inference.onnx_lane import OnnxLane, OnnxState
 from speechbrain_dsn.pretrained import LoadedModel
+from speechbrain_dsn.pretrained.arguments import listed, shown
 
 __all__ = [
     "OnnxLane",
@@ -24,7 +27,9 @@ __all__ = [
     "require_onnx",
 ]
 
-MAX_BYTES = 1 << 29
+MAX_BYTES = 1 << 29  # of a file
+MAX_MEMORY = 1 << 31  # bytes that the graphs of this process compute in
+MAX_STATE = 1 << 28  # bytes that one stream remembers
 
 
 def onnx_available() -> bool:
@@ -81,6 +86,8 @@ class OnnxSession:
         # A buffer of its own for every value: the net's are small, and each
         # stays in the cache where it was. 1 to 2 % of the time.
         options.enable_mem_reuse = False
+        _bound_memory()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self.session = onnxruntime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]
@@ -92,11 +99,12 @@ class OnnxSession:
                 for name, state in metadata["states"].items()
             }
             self.in_place = frozenset(metadata["in_place"])
+            self._check_states()
             self._check_names()
         except InputError as error:
             raise InputError(f"{origin}: {error}") from error
         except Exception as error:  # whatever onnxruntime finds wrong
-            line = " ".join(str(error).split())
+            line = " ".join(str(error).split())[:300]
             raise InputError(f"{origin}: cannot be run: {line}") from error
 
     @classmethod
@@ -124,12 +132,15 @@ class OnnxSession:
         """
         path = Path(path)
         try:
-            size = path.stat().st_size
-            if size > MAX_BYTES:
+            if path.exists() and not path.is_file():  # a pipe would wait
+                raise InputError(f"{path}: no file, expected an ONNX file")
+            with open(path, "rb") as file:
+                data = file.read(MAX_BYTES + 1)
+            if len(data) > MAX_BYTES:
                 raise InputError(
-                    f"{path}: {size} bytes, expected at most {MAX_BYTES}"
+                    f"{path}: more than {MAX_BYTES} bytes, expected a model"
                 )
-            return cls(path.read_bytes(), str(path), threads)
+            return cls(data, str(path), threads)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") from error
 
@@ -169,11 +180,46 @@ class OnnxSession:
         expected = {"samples", "enhanced", *self.states}
         expected |= {f"{name}_next" for name in self.states}
         expected |= {"bias", "logit"} if self.info.dynamic else set()
-        if found != expected:
+        if found != expected or not self.in_place <= self.states.keys():
             raise InputError(
-                f"found inputs and outputs {sorted(found ^ expected)} in one "
-                "of graph and metadata, expected the same in both"
+                f"found inputs and outputs {listed(sorted(found ^ expected))} "
+                "in one of graph and metadata, expected the same in both"
             )
+
+    def _check_states(self) -> None:
+        """Refuses a memory that no stream has."""
+        for name, (shape, dtype) in self.states.items():
+            sizes = shape and all(type(n) is int and n >= 1 for n in shape)
+            if not sizes or dtype.kind not in "fiub":
+                raise InputError(
+                    f"state {shown(name)} is {shown((shape, str(dtype)))}, "
+                    "expected a shape and a type of numbers"
+                )
+        arrays = self.states.values()
+        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in arrays)
+        if size > MAX_STATE:
+            raise InputError(
+                f"states take {size} bytes, expected at most {MAX_STATE}"
+            )
+
+
+@cache
+def _bound_memory() -> None:
+    """Has onnxruntime give all graphs memory out of one bounded pool.
+
+    A few nodes of a hostile file could otherwise ask for all there is, when
+    the graph is optimised or when it runs.
+    """
+    import onnxruntime
+
+    pool = onnxruntime.OrtMemoryInfo(
+        "Cpu",
+        onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+        0,
+        onnxruntime.OrtMemType.DEFAULT,
+    )
+    limit = onnxruntime.OrtArenaCfg({"max_mem": MAX_MEMORY})
+    onnxruntime.create_and_register_allocator(pool, limit)
 
 
 def require_onnx() -> None:

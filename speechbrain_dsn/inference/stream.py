@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from speechbrain_dsn.dataio.reader import LOUDEST
 from speechbrain_dsn.dataio.resample import Resampler
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating.budget import BudgetController
@@ -15,11 +16,7 @@ from speechbrain_dsn.inference.info import Usage
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.inference.session import TorchSession
 
-__all__ = ["LOUDEST", "Stream", "check_chunk"]
-
-# Audio lies in -1..1. What is far beyond is a mistake, and could overflow in
-# the network and stay in its state.
-LOUDEST = 1000.0
+__all__ = ["Stream", "check_chunk"]
 
 
 class Stream:

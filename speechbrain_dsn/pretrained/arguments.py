@@ -10,13 +10,21 @@ Authors
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from speechbrain_dsn.errors import InputError
 
-__all__ = ["Flag", "Number", "OneOf", "Whole", "check_arguments"]
+__all__ = [
+    "Flag",
+    "Number",
+    "OneOf",
+    "Whole",
+    "check_arguments",
+    "listed",
+    "shown",
+]
 
 
 @dataclass(frozen=True)
@@ -195,13 +203,60 @@ def check_arguments(
         raise InputError(f"{owner}: expected names and values")
     if unknown := sorted(set(arguments) - set(allowed)):
         raise InputError(
-            f"{owner}: unknown argument {', '.join(unknown)}, expected some of "
+            f"{owner}: unknown argument {listed(unknown)}, "
+            "expected some of "
             f"{', '.join(allowed)}"
         )
     for name, value in arguments.items():
         if not allowed[name].accepts(value):
-            found = repr(value)
-            found = found if len(found) <= 60 else found[:57] + "..."
             raise InputError(
-                f"{owner}: {name} is {found}, expected {allowed[name]}"
+                f"{owner}: {name} is {shown(value)}, expected {allowed[name]}"
             )
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: what is long is cut.
+
+    Arguments
+    ---------
+    value : Any
+        Out of somebody's file.
+
+    Returns
+    -------
+    str
+        At most 60 characters, all printable.
+
+    Example
+    -------
+    >>> shown("a" * 1000)[-5:]
+    'aa...'
+    """
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a message shows them: the first five, without quotes where
+    they are short and plain.
+
+    Arguments
+    ---------
+    names : sequence of str
+        Out of somebody's file.
+
+    Returns
+    -------
+    str
+        One line.
+
+    Example
+    -------
+    >>> listed(["a", "b\\n"])
+    "a, 'b\\\\n'"
+    """
+    plain = [
+        x if x.isprintable() and len(x) <= 60 else shown(x) for x in names[:5]
+    ]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(plain) + more

@@ -12,7 +12,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from types import MappingProxyType
@@ -20,6 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import Calibration
@@ -42,6 +45,7 @@ from speechbrain_dsn.pretrained.arguments import (
     OneOf,
     Whole,
     check_arguments,
+    shown,
 )
 
 __all__ = ["FORMAT_VERSION", "FRONT_ENDS", "LOBES", "ModelConfig"]
@@ -50,6 +54,8 @@ FORMAT_VERSION = 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 KINDS = ("enhancement", "separation", "quality")
 SAMPLE_RATE = Whole(8000, 48000)
+# Values in range may together still be a network that no machine holds.
+MAX_PARAMETERS = 100_000_000
 
 
 class Entry(NamedTuple):
@@ -301,12 +307,12 @@ class ModelConfig:
         """Checks each value."""
         if self.format_version != FORMAT_VERSION:
             raise InputError(
-                f"format_version is {self.format_version!r}, this version of "
+                f"format_version is {shown(self.format_version)}, this version of "
                 f"speechbrain_dsn reads {FORMAT_VERSION}"
             )
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise InputError(
-                f"name is {self.name!r}, expected lower case letters, digits, "
+                f"name is {shown(self.name)}, expected lower case letters, digits, "
                 "'.', '_' and '-', at most 64"
             )
         _choose("kind", self.kind, KINDS)
@@ -331,10 +337,13 @@ class ModelConfig:
             )
         if not SAMPLE_RATE.accepts(self.sample_rate):
             raise InputError(
-                f"sample_rate is {self.sample_rate!r}, expected {SAMPLE_RATE}"
+                f"sample_rate is {shown(self.sample_rate)}, expected "
+                f"{SAMPLE_RATE}"
             )
-        if not isinstance(self.license, str) or not self.license:
-            raise InputError(f"license is {self.license!r}, expected a text")
+        if not _line(self.license) or not self.license:
+            raise InputError(
+                f"license is {shown(self.license)}, expected a line of text"
+            )
         self._check_gates()
         _check_info(self.info)
 
@@ -348,8 +357,8 @@ class ModelConfig:
             return
         if not Number(0, 1).accepts(self.default_budget):
             raise InputError(
-                f"default_budget is {self.default_budget!r}, expected a number "
-                "from 0 to 1, or null"
+                f"default_budget is {shown(self.default_budget)}, expected a "
+                "number from 0 to 1, or null"
             )
         if self.calibration is None:
             raise InputError("default_budget needs a calibration, found null")
@@ -372,11 +381,12 @@ class ModelConfig:
         Raises
         ------
         InputError
-            If the arguments do not go together.
+            If the arguments do not go together, or the network would have
+            more than `MAX_PARAMETERS`.
         """
         front_end = FRONT_ENDS[self.front_end].build
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), _limited():
                 # The front end tells what the lobe sees.
                 frame = front_end(
                     nn.Identity(), self.sample_rate, **self.front_end_arguments
@@ -388,7 +398,7 @@ class ModelConfig:
             line = " ".join(str(error).split())
             raise InputError(
                 f"{self.lobe} cannot be built from {dict(self.lobe_arguments)} "
-                f"and {dict(self.front_end_arguments)}: {line}"
+                f"and {dict(self.front_end_arguments)}: {line[:300]}"
             ) from error
         return frame.eval()
 
@@ -449,7 +459,7 @@ def _check_keys(owner: str, found: Mapping, expected: set[str]) -> None:
     missing = sorted(expected - found.keys())
     for what, names in (("unknown", unknown), ("missing", missing)):
         if names:
-            names = ", ".join(map(repr, names[:5]))
+            names = ", ".join(map(shown, names[:5]))
             raise InputError(
                 f"{owner}{what} key {names}, expected exactly "
                 f"{', '.join(sorted(expected))}"
@@ -470,18 +480,48 @@ def _calibration(table: Any) -> Calibration:
 def _choose(what: str, value: Any, known: Any) -> None:
     if not isinstance(value, str) or value not in known:
         raise InputError(
-            f"unknown {what} {value!r}, expected one of {', '.join(known)}"
+            f"unknown {what} {shown(value)}, expected one of {', '.join(known)}"
         )
 
 
 def _check_info(info: Any) -> None:
     good = isinstance(info, Mapping) and all(
-        isinstance(key, str)
+        _line(key)
         and (
-            isinstance(value, str)
+            _line(value)
             or (type(value) in (int, float) and math.isfinite(value))
         )
         for key, value in info.items()
     )
     if not good:
-        raise InputError("info: expected names with texts or finite numbers")
+        raise InputError(
+            "info: expected names with lines of text or finite numbers"
+        )
+
+
+def _line(value: Any) -> bool:
+    """Whether it is text that a terminal shows as it is."""
+    return isinstance(value, str) and value.isprintable()
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Ends the making of a network once it is too large."""
+    total, thread = 0, threading.get_ident()
+
+    def count(module: nn.Module, name: str, parameter: Any) -> None:
+        nonlocal total
+        if parameter is None or threading.get_ident() != thread:
+            return
+        total += parameter.numel()
+        if total > MAX_PARAMETERS:
+            raise InputError(
+                f"more than {MAX_PARAMETERS} parameters, expected a network "
+                "that fits in memory"
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -148,6 +148,7 @@ def find_folder(source: str | os.PathLike) -> Path:
         )
     for name in (CONFIG, WEIGHTS):
         if (folder / name).is_file():
+            _check_inside(folder, name)
             continue
         pickles = sorted(
             path.name for path in folder.iterdir() if path.suffix in PICKLES
@@ -162,6 +163,16 @@ def find_folder(source: str | os.PathLike) -> Path:
             f"{CONFIG} and {WEIGHTS}"
         )
     return folder
+
+
+def _check_inside(folder: Path, name: str) -> None:
+    """Refuses a link that leads out of the folder."""
+    target = (folder / name).resolve()
+    if not target.is_relative_to(folder.resolve()):
+        raise InputError(
+            f"{folder / name} is a link to {target}, outside the folder: "
+            "expected the file itself (cp -L copies it)"
+        )
 
 
 def load_model(source: str | os.PathLike) -> LoadedModel:
@@ -185,9 +196,11 @@ def load_model(source: str | os.PathLike) -> LoadedModel:
     folder = find_folder(source)
     path = folder / CONFIG
     try:
-        if path.stat().st_size > MAX_CONFIG:
+        with open(path, "rb") as file:
+            data = file.read(MAX_CONFIG + 1)
+        if len(data) > MAX_CONFIG:
             raise InputError(f"more than {MAX_CONFIG} bytes")
-        config = ModelConfig.from_json(path.read_text("utf-8"))
+        config = ModelConfig.from_json(data.decode("utf-8"))
         enhancer = config.build()
     except (InputError, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}") from error

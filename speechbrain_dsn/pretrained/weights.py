@@ -7,7 +7,7 @@ Authors
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.pretrained.arguments import listed
 
 __all__ = ["check_finite", "dump_weights", "read_weights"]
 
@@ -42,7 +43,9 @@ def dump_weights(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def read_weights(
-    path: Path, expected: Mapping[str, Tensor]
+    path: Path,
+    expected: Mapping[str, Tensor],
+    optional: Collection[str] = (),
 ) -> dict[str, Tensor]:
     """Reads a file that must fit a network exactly.
 
@@ -54,6 +57,8 @@ def read_weights(
         State dict of the network: names, shapes and types. No more than
         these tensors is ever held in memory. Numbers that were halved for
         storage come back in the type of the network.
+    optional : collection of str
+        Names out of these that may be missing.
 
     Returns
     -------
@@ -69,9 +74,13 @@ def read_weights(
     _check_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            _check_names(path, set(file.keys()), set(expected))
+            found = set(file.keys())
+            absent = set(optional) - found
+            _check_names(path, found, set(expected) - absent)
             tensors = {}
             for name, wanted in expected.items():
+                if name in absent:
+                    continue
                 shape = tuple(file.get_slice(name).get_shape())
                 if shape != tuple(wanted.shape):
                     raise InputError(
@@ -85,8 +94,8 @@ def read_weights(
         ) from None
     for name, tensor in tensors.items():
         wanted = expected[name].dtype
-        halved = tensor.dtype == torch.float16 and wanted == torch.float32
-        if tensor.dtype != wanted and not halved:
+        half = tensor.dtype == torch.float16 and wanted == torch.float32
+        if tensor.dtype != wanted and not half:
             raise InputError(
                 f"{path}: tensor {name} holds {tensor.dtype}, expected {wanted}"
             )
@@ -136,7 +145,7 @@ def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     bad = [n for n, x in tensors.items() if not torch.isfinite(x).all()]
     if bad:
         raise InputError(
-            f"{path}: NaN or Inf in tensor {_listed(bad)}, expected finite "
+            f"{path}: NaN or Inf in tensor {listed(bad)}, expected finite "
             "weights"
         )
 
@@ -164,11 +173,6 @@ def _check_names(path: Path, found: set[str], expected: set[str]) -> None:
     ):
         if names:
             raise InputError(
-                f"{path}: {what} tensor {_listed(sorted(names))}, expected "
+                f"{path}: {what} tensor {listed(sorted(names))}, expected "
                 f"exactly the {len(expected)} tensors of the network"
             )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more

@@ -171,7 +171,13 @@ class Evaluations:
                 Point(tuple(map(int, genes)), float(error), int(size))
                 for genes, error, size in values["evaluations"]
             ]
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            RecursionError,
+        ) as error:
             raise InputError(
                 f"{self.path} is no search that can go on "
                 f"({type(error).__name__}: {error}): delete it, or choose "

@@ -106,6 +106,7 @@ def load_gru(path: str | os.PathLike) -> IntegerGRU:
     try:
         values = json.loads(texts.read_text(encoding="utf-8"))
         scheme = _scheme(values)
+        _check_sizes(numbers, scheme)
         with np.load(numbers, allow_pickle=False) as file:
             packed = {name: file[name] for name in values["arrays"]}
         arrays = {
@@ -117,7 +118,14 @@ def load_gru(path: str | os.PathLike) -> IntegerGRU:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+    ) as error:
         raise InputError(
             f"{path} is no integer GRU ({type(error).__name__}: {error})"
         ) from None
@@ -160,6 +168,17 @@ def _scheme(values: dict[str, Any]) -> GRUScheme:
         if values[name] != expected:
             raise InputError(f"{name} do not follow from widths and ranges")
     return scheme
+
+
+def _check_sizes(numbers: Path, scheme: GRUScheme) -> None:
+    """Refuses members that unpack to more than an integer GRU can have."""
+    weights = 3 * scheme.groups * scheme.units
+    weights *= scheme.inputs + scheme.units + 2
+    most = 4 * weights + (1 << 20)  # bytes, at up to 32 bits; and the tables
+    with zipfile.ZipFile(numbers) as file:
+        found = sum(member.file_size for member in file.infolist())
+    if found > most:
+        raise InputError(f"{found} bytes of arrays, expected at most {most}")
 
 
 def _array(name: str, data: np.ndarray, about: dict[str, Any]) -> np.ndarray:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from speechbrain.utils.checkpoints import (
     Checkpoint,
     Checkpointer,
@@ -104,6 +105,35 @@ class SafeCheckpointer(Checkpointer):
         _sync(final.parent)
         files = {k: final / v.name for k, v in checkpoint.paramfiles.items()}
         return Checkpoint(final, checkpoint.meta, files)
+
+    @staticmethod
+    def _construct_checkpoint_objects(folders: list[Path]) -> list[Checkpoint]:
+        """Checkpoints whose description can be read; others are told of."""
+        good = []
+        for folder in folders:
+            try:
+                found = Checkpointer._construct_checkpoint_objects([folder])
+                if type(found[0].meta["unixtime"]) not in (int, float):
+                    raise TypeError("unixtime is no number")
+            # RecursionError of YAML nested too deeply; the others of YAML
+            # that is broken, no text, or describes something else.
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                RecursionError,
+                yaml.YAMLError,
+            ) as error:
+                logger.error(
+                    "CHECKPOINT %s CANNOT BE READ (%s: %s), it is left out",
+                    folder,
+                    type(error).__name__,
+                    " ".join(str(error).split())[:300],
+                )
+            else:
+                good += found
+        return good
 
     def recover_if_possible(
         self,

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.pretrained import load_model
+from speechbrain_dsn.pretrained.weights import read_weights
 from speechbrain_dsn.training.brain import DynamicBrain
 
 
@@ -131,12 +131,7 @@ def warm_start(enhancer: torch.nn.Module, weights: str) -> None:
     """
     if not Path(weights).is_file():
         raise InputError(f"warm_start: expected a file, found no {weights}")
-    found = load_file(weights)
     wanted = enhancer.state_dict()
-    missing = [n for n in wanted if n not in found and ".policy." not in n]
-    unknown = [n for n in found if n not in wanted]
-    if missing or unknown:
-        raise InputError(
-            f"{weights} does not fit: missing {missing}, unknown {unknown}"
-        )
+    policy = [name for name in wanted if ".policy." in name]
+    found = read_weights(Path(weights), wanted, optional=policy)
     enhancer.load_state_dict(found, strict=False)
