@@ -264,7 +264,7 @@ def test_a_sparse_file_of_many_gigabytes_costs_nothing(folder):
         GIB // 4,
         folder,
     )
-    assert "missing tensor" in line
+    assert "missing tensor" in line or "cannot be read as safetensors" in line
 
 
 def test_a_tensor_of_the_right_name_and_a_huge_shape(folder):

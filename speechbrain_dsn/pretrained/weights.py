@@ -88,7 +88,8 @@ def read_weights(
                         f"expected {list(wanted.shape)}"
                     )
                 tensors[name] = file.get_tensor(name)
-    except (SafetensorError, OSError) as error:
+    # RuntimeError: a file that is too large to be mapped into memory.
+    except (SafetensorError, RuntimeError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as safetensors ({error})"
         ) from None
