@@ -198,6 +198,7 @@ def test_a_converted_model_is_fine_tuned_by_what_it_was(speakers, tmp_path):
         out,
         warm_start=str(new / "model.safetensors"),
         warm_epochs=0,
+        kernel_size=16,
         teacher=str(old),
         plan={"random": 1, "alone": 0, "policy": 1},
         test_budgets=[1.0],
