@@ -92,10 +92,11 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
         args.data_folder, loaded[0].config.sample_rate, args.seconds
     )
     nets: dict[str, LoadedModel] = {}
-    for model in loaded:
+    for source, model in zip(args.models, loaded, strict=True):
         if model.config.dynamic and model.config.calibration is None:
             model = calibrated(model, noisy)
-        nets[model.config.name] = model
+        name = model.config.name
+        nets[f"{name} ({source})" if name in nets else name] = model
         if args.cut:
             cut = cut_levels(model).values()
             nets |= {net.config.name: net for net in cut}
