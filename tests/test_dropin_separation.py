@@ -265,8 +265,8 @@ def test_converted_while_the_recipe_runs(tree, tmp_path, monkeypatch, caplog):
     text = host("sepformer")
     with monkeypatch.context() as patch:
         patch.setattr(sys, "path", list(sys.path))
-        options = {"data_folder": "none", "output_folder": "none"}
-        trained = load_hyperpyyaml(text, options)["modules"]
+        places = {"data_folder": f"{tree}", "output_folder": f"{tmp_path}"}
+        trained = load_hyperpyyaml(text, places)["modules"]
     folder = tmp_path / "pretrained"
     folder.mkdir()
     for name, part in trained.items():
