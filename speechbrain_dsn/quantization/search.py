@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.metrics.score import import_optional
 from speechbrain_dsn.nnet.fixed_point import BITS
 
 __all__ = [
@@ -101,13 +102,9 @@ def require_pymoo() -> None:
     InputError
         If pymoo is missing, with the extra that brings it.
     """
-    try:
-        import pymoo  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"a search needs pymoo ({error}): pip install "
-            "'speechbrain-dsn[search]'"
-        ) from error
+    import_optional(
+        "pymoo", "a search needs it, pip install 'speechbrain-dsn[search]'"
+    )
 
 
 class Evaluations:

@@ -122,10 +122,11 @@ class LabelledClips(LabelledSignals):
             raise IndexError(f"batch {index} of {self.batches}")
         number = (self.counter.current - 1) * self.batches + index
         first, count = number * self.batch_size, len(self.examples)
-        places = np.arange(first, first + self.batch_size)
-        picks = [
-            np.random.default_rng((self.seed, turn)).permutation(count)[place]
-            for turn, place in zip(*divmod(places, count), strict=True)
-        ]
+        turns, places = divmod(np.arange(first, first + self.batch_size), count)
+        orders = {
+            turn: np.random.default_rng((self.seed, turn)).permutation(count)
+            for turn in set(turns.tolist())
+        }
+        picks = [orders[turn][x] for turn, x in zip(turns, places, strict=True)]
         clips = [super(LabelledClips, self).__getitem__(i) for i in picks]
         return QualityBatch(*(torch.cat(x) for x in zip(*clips, strict=True)))
