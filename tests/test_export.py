@@ -1,6 +1,7 @@
 """The ONNX step: equal to PyTorch, self-contained, refused if it is not."""
 
 import json
+import sys
 
 import numpy as np
 import onnx
@@ -12,7 +13,6 @@ from tiny_model import TINY_DEMUCS, TINY_ROUTED, save_tiny, tiny_router
 from speechbrain_dsn.cli.main import main
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.export.onnx import build_step, export_onnx
-from speechbrain_dsn.inference import onnx_session
 from speechbrain_dsn.inference.onnx_session import OnnxSession, OnnxState
 from speechbrain_dsn.pretrained import LoadedModel, ModelConfig
 
@@ -373,7 +373,7 @@ def test_a_lobe_without_a_graph(models):
 
 
 def test_without_onnx(models, monkeypatch, capsys):
-    monkeypatch.setattr(onnx_session, "onnx_available", lambda: False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(InputError, match="speechbrain-dsn.onnx."):
         OnnxSession.from_model(models["uneven"])
     assert main(["export", "--model", "x", "-o", "y.onnx"]) == 2

@@ -437,7 +437,7 @@ def test_without_matplotlib_there_are_no_clips(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     hparams = {"output_folder": tmp_path}
     show_results(None, tiny_model(), ROWS, [pair()], hparams)
-    assert "no plots: plots need matplotlib" in caplog.text
+    assert "no plots: package matplotlib" in caplog.text
     text = (tmp_path / "report.html").read_text("utf-8")
     assert "<table" in text and "<audio" not in text
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from speechbrain_dsn.cli.output import add_model_argument
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.optional import import_optional
 
 if TYPE_CHECKING:
     from speechbrain_dsn.inference.streaming import StreamingEnhancement
@@ -233,19 +234,11 @@ def hear_microphone(
 
 
 def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except ImportError as error:
-        raise InputError(
-            "sounddevice is not installed: expected it, pip install "
-            "'speechbrain-dsn[mic]', or --input FILE"
-        ) from error
-    except OSError as error:  # the wheel for Linux comes without the library
-        raise InputError(
-            "the PortAudio library is not installed: expected it (Debian and "
-            "Ubuntu: apt-get install libportaudio2), or --input FILE"
-        ) from error
-    return sounddevice
+    return import_optional(
+        "sounddevice",
+        "pip install 'speechbrain-dsn[mic]'; the PortAudio library, which its "
+        "wheel for Linux lacks: apt-get install libportaudio2; or --input FILE",
+    )
 
 
 def _device(name: str | None) -> int | str | None:

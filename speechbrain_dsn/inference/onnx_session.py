@@ -16,6 +16,7 @@ import numpy as np
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.onnx_file import read_metadata, stream_info
 from speechbrain_dsn.inference.onnx_lane import OnnxLane, OnnxState
+from speechbrain_dsn.optional import import_optional
 from speechbrain_dsn.pretrained import LoadedModel
 from speechbrain_dsn.pretrained.arguments import listed, shown
 
@@ -35,9 +36,8 @@ MAX_STATE = 1 << 28  # bytes that one stream remembers
 def onnx_available() -> bool:
     """Whether onnxruntime and onnx are installed."""
     try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError:
+        require_onnx()
+    except InputError:
         return False
     return True
 
@@ -224,8 +224,5 @@ def _bound_memory() -> None:
 
 def require_onnx() -> None:
     """Raises an `InputError` where onnx or onnxruntime is missing."""
-    if not onnx_available():
-        raise InputError(
-            "onnx or onnxruntime is not installed: expected both, "
-            "pip install 'speechbrain-dsn[onnx]'"
-        )
+    for package in ("onnx", "onnxruntime"):
+        import_optional(package, "pip install 'speechbrain-dsn[onnx]'")

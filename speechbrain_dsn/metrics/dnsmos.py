@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.metrics.score import Measure, Score, import_optional
+from speechbrain_dsn.metrics.score import Measure, Score
+from speechbrain_dsn.optional import import_optional
 
 __all__ = ["DNSMOS", "find_models", "slaney_mel_filters"]
 

@@ -12,11 +12,8 @@ from types import ModuleType
 
 import numpy as np
 
-from speechbrain_dsn.metrics.score import (
-    Measure,
-    Unmeasurable,
-    import_optional,
-)
+from speechbrain_dsn.metrics.score import Measure, Unmeasurable
+from speechbrain_dsn.optional import import_optional
 
 __all__ = [
     "ESTOI",

@@ -11,11 +11,9 @@ Authors
  * The speechbrain_dsn developers 2026
 """
 
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from speechbrain_dsn.errors import InputError
 
-__all__ = ["Measure", "Score", "Unmeasurable", "import_optional"]
+__all__ = ["Measure", "Score", "Unmeasurable"]
 
 # Below the last bit of 24-bit audio, once the mean is removed, is silence.
 SILENCE = 2.0**-24
@@ -176,34 +174,6 @@ class Measure:
                 f"[-{self.max_peak}, {self.max_peak}]"
             )
         return None
-
-
-def import_optional(module: str, hint: str) -> ModuleType:
-    """Import a package that not every installation has.
-
-    Arguments
-    ---------
-    module : str
-        Name of the package.
-    hint : str
-        What to do if it is not there.
-
-    Returns
-    -------
-    ModuleType
-        The package.
-
-    Raises
-    ------
-    InputError
-        If it cannot be imported, with the hint.
-    """
-    try:
-        return importlib.import_module(module)
-    except (ImportError, OSError) as error:
-        raise InputError(
-            f"package {module} cannot be imported ({error}): {hint}"
-        ) from error
 
 
 def _checked(signal: np.ndarray | None, name: str, metric: str) -> np.ndarray:

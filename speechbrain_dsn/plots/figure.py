@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.optional import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,13 +53,9 @@ def require_matplotlib() -> None:
     InputError
         If matplotlib is missing, with the extra that brings it.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            f"plots need matplotlib ({error}): pip install "
-            "'speechbrain-dsn[plots]'"
-        ) from error
+    import_optional(
+        "matplotlib", "plots need it, pip install 'speechbrain-dsn[plots]'"
+    )
 
 
 def new_figure(width: float, height: float) -> Figure:

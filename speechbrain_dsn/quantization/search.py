@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.metrics.score import import_optional
 from speechbrain_dsn.nnet.fixed_point import BITS
+from speechbrain_dsn.optional import import_optional
 
 __all__ = [
     "Evaluations",
