@@ -181,7 +181,9 @@ class QualityNet(nn.Module):
             raise ValueError(
                 f"expected at least {self.min_frames} frames, got {shortest}"
             )
-        x = _cut(mel.unsqueeze(1), lengths)
+        # Channels last in memory: pooling, else half of a training step, is
+        # vectorised over them.
+        x = _cut(mel.unsqueeze(-1).movedim(-1, 1), lengths)
         last = len(self.convs) - 1
         for place, conv in enumerate(self.convs):
             x = conv(x)
