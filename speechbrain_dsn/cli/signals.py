@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_signal_arguments", "read_mixtures", "read_pairs"]
 
+LISTED = {"list", "data_folder"}
+NAMES = {"clean", "noisy", "mixtures", "sources", "with_noise", *LISTED}
+
 
 def add_signal_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where pairs, or mixtures and sources, come from."""
@@ -70,13 +73,11 @@ def read_pairs(args: argparse.Namespace) -> tuple[list[Pair], list[str]]:
     """
     from speechbrain_dsn.inference.evaluation import folder_pairs, list_pairs
 
-    folders = (args.clean, args.noisy)
-    mixed = (args.list, args.data_folder)
-    other = args.mixtures or args.sources or args.with_noise
-    if all(folders) and not any(mixed) and not other:
-        return folder_pairs(*folders)
-    if all(mixed) and not any(folders) and not other:
-        return list_pairs(*mixed), []
+    given = _given(args)
+    if given == {"clean", "noisy"}:
+        return folder_pairs(args.clean, args.noisy)
+    if given == LISTED:
+        return list_pairs(args.list, args.data_folder), []
     raise InputError(
         f"model {args.model} is for enhancement: expected either --clean DIR "
         "and --noisy DIR, or --list CSV and --data_folder DIR"
@@ -110,14 +111,18 @@ def read_mixtures(
         list_mixtures,
     )
 
-    folders = (args.mixtures, args.sources)
-    mixed = (args.list, args.data_folder)
-    other = args.clean or args.noisy
-    if all(folders) and not any(mixed) and not other and not args.with_noise:
-        return folder_mixtures(*folders)
-    if all(mixed) and not any(folders) and not other:
-        return list_mixtures(*mixed, args.with_noise), []
+    given = _given(args)
+    if given == {"mixtures", "sources"}:
+        return folder_mixtures(args.mixtures, args.sources)
+    if given - {"with_noise"} == LISTED:
+        mixed = args.list, args.data_folder, args.with_noise
+        return list_mixtures(*mixed), []
     raise InputError(
         f"model {args.model} is for separation: expected either --mixtures "
         "DIR and --sources DIR DIR, or --list CSV and --data_folder DIR"
     )
+
+
+def _given(args: argparse.Namespace) -> set[str]:
+    """Which of the arguments that name signals are there."""
+    return {name for name in NAMES if getattr(args, name)}
