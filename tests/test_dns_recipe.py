@@ -1,0 +1,256 @@
+"""The DNS recipe: trains, on one rank and on two, and goes on in mid epoch."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml
+from safetensors.torch import load_file
+from tiny_dns import make_corpus, make_shards
+from yaml_files import check_header_and_keys, top_level_keys
+
+from speechbrain_dsn.dataio.shards import ShardFolder
+from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.training import enhancement
+from speechbrain_dsn.training.brain import DynamicBrain
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = ROOT / "recipes/DNS/enhancement/dynamic"
+FOLDERS = ROOT / "recipes/Folders/enhance"
+NAMES = ("ftfnet", "dsn", "mgt_dsn")
+every_name = pytest.mark.parametrize("name", NAMES)
+SMALL = {
+    "batch_size": 2,
+    "lanes": 2,
+    "loader_workers": 0,
+    "test_metrics": ["si_sdr"],
+    "workers": 1,
+    "strengths": [],
+}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Nine clips in three shards: an odd number for two ranks."""
+    corpus = make_corpus(tmp_path_factory.mktemp("dns"))
+    out = tmp_path_factory.mktemp("shards")
+    make_shards(corpus, out)
+    return out
+
+
+# -- what is written in the YAML files --------------------------------------
+
+
+def text_of(folder, name):
+    return (folder / f"hparams/{name}.yaml").read_text("utf-8")
+
+
+@every_name
+def test_yaml_says_what_it_is_and_how_it_is_run(name):
+    check_header_and_keys(RECIPE / f"hparams/{name}.yaml")
+
+
+@every_name
+def test_yaml_differs_from_that_of_folders_in_its_data_only(name):
+    """And in rates, and in what a long run needs."""
+
+    def rest(folder):
+        text = re.sub(r" *#.*", "", text_of(folder, name))
+        text = re.sub(r"(?ms)^data:.*?\n\n", "", text)
+        own = "judge|clip_seconds|batch|scored_|reverb|loader_workers|lanes"
+        own += "|lr|policy_lr|ckpt_interval"
+        return re.sub(rf"(?m)^(?:{own}|    warmup_steps).*\n", "", text).split()
+
+    assert rest(RECIPE) == rest(FOLDERS)
+    keys = top_level_keys(RECIPE / f"hparams/{name}.yaml")
+    assert {"loader_workers", "ckpt_interval_minutes"} < set(keys)
+
+
+@every_name
+def test_yaml_loads(name, tmp_path):
+    hparams = load(name, tmp_path / "no_data", tmp_path)
+    assert hparams["enhancer"].dynamic == (name != "ftfnet")
+    with pytest.raises(InputError, match="no_data"):
+        hparams["data"].prepare()
+
+
+# -- one rank ---------------------------------------------------------------
+
+
+def load(name, data, out, /, **overrides):
+    overrides |= {"data_folder": str(data), "output_folder": str(out)}
+    with open(RECIPE / f"hparams/{name}.yaml", encoding="utf-8") as file:
+        return load_hyperpyyaml(file, overrides)
+
+
+def run(name, data, out, /, **overrides):
+    """The whole recipe in this process."""
+    hparams = load(name, data, out, **SMALL, **overrides)
+    options = ["--device", "cpu", "--noprogressbar"]
+    _, run_opts, _ = sb.parse_arguments([name, *options])
+    enhancement.run_enhancement(hparams, run_opts)
+    return hparams
+
+
+class Killed(Exception):
+    """In place of a power cut."""
+
+
+def test_a_run_killed_in_mid_epoch_ends_as_if_it_had_not_been(
+    shards, tmp_path, monkeypatch
+):
+    """Log and weights are the same; so are the clips, each once an epoch."""
+    start, clips = DynamicBrain.on_fit_batch_start, {}
+
+    def note(brain, batch, should_step):
+        if note.kills == (brain.epoch, brain.step):
+            raise Killed
+        rows = [row.numpy().tobytes() for row in batch.noisy]
+        note.seen.setdefault(brain.epoch, []).extend(rows)
+        start(brain, batch, should_step)
+
+    monkeypatch.setattr(DynamicBrain, "on_fit_batch_start", note)
+    monkeypatch.setattr(enhancement, "write_results", lambda *args: None)
+    plan = {"open": 0, "random": 1, "policy": 1}
+    options = {"plan": plan, "ckpt_interval_steps": 1}
+    options["ckpt_interval_minutes"] = 0
+
+    def train(out, loader_workers=0):
+        small = {**SMALL, "loader_workers": loader_workers}
+        monkeypatch.setitem(globals(), "SMALL", small)
+        run("mgt_dsn", shards, tmp_path / out, **options)
+
+    for out, kill in (("whole", None), ("broken", (2, 4))):
+        note.seen, note.kills = {}, kill
+        if kill:
+            with pytest.raises(Killed):
+                train(out)
+            note.kills = None
+        train(out, 2 if kill else 0)
+        clips[out] = note.seen
+    assert clips["whole"] == clips["broken"]
+    for epoch in (1, 2):
+        assert set(Counter(clips["whole"][epoch]).values()) == {1}
+        assert len(clips["whole"][epoch]) == 9
+    assert clips["whole"][1] != clips["whole"][2]
+    logs, weights = (
+        [next((tmp_path / o).glob(name)) for o in ("whole", "broken")]
+        for name in ("train_log.txt", "save/CKPT*/enhancer.ckpt")
+    )
+    assert logs[0].read_bytes() == logs[1].read_bytes()
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_recipe_from_shards_to_results(shards, tmp_path):
+    hparams = run(
+        "mgt_dsn",
+        shards,
+        tmp_path,
+        plan={"open": 1, "policy": 1},
+        warm_epochs=0,
+        test_budgets=[],
+    )
+    assert hparams["batches_per_epoch"] == 5
+    mean = ShardFolder(shards / "train_shards").ovrl
+    expected = 4 * 0.5 / (5 - sum(mean) / len(mean))
+    assert hparams["metric_scale"] == pytest.approx(expected)
+    (row,) = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    assert row["metrics"]["si_sdr"]["n_valid"] == 2
+    assert (tmp_path / "model/model.safetensors").is_file()
+
+
+# -- two ranks --------------------------------------------------------------
+
+# Notes what each rank has trained on, and can die in mid epoch.
+SCRIPT = """
+import hashlib, os, sys
+from speechbrain_dsn.training import enhancement
+from speechbrain_dsn.training.brain import DynamicBrain
+from speechbrain_dsn.training.shard_data import ShardData
+
+prepare = ShardData.prepare
+def quick(self):
+    prepare(self)
+    print("steps", self.batches_per_epoch)
+ShardData.prepare = quick
+def note(self, batch, outputs, loss, should_step):
+    with open(f"{os.environ['SEEN']}/{os.environ['RANK']}", "a") as file:
+        for row in batch.noisy:
+            sha = hashlib.sha256(row.numpy().tobytes()).hexdigest()
+            print(self.epoch, sha, file=file)
+DynamicBrain.on_fit_batch_end = note
+start = DynamicBrain.on_fit_batch_start
+def kill(self, batch, should_step):
+    if os.environ["KILL"] == f"{self.epoch} {self.step}":
+        os._exit(9)
+    start(self, batch, should_step)
+DynamicBrain.on_fit_batch_start = kill
+sys.argv[0] = "train.py"
+exec(compile(open("train.py").read(), "train.py", "exec"))
+"""
+
+
+def two_ranks(script, shards, out, seen, kill="", loader_workers=0):
+    options = {
+        "data_folder": shards,
+        "output_folder": out,
+        "batch_size": 2,
+        "lanes": 2,
+        "loader_workers": loader_workers,
+        "plan": "{open: 2}",
+        "ckpt_interval_minutes": 0,
+        "ckpt_interval_steps": 1,
+        "strengths": "[]",
+        "test_metrics": "[si_sdr]",
+        "device": "cpu",
+        "distributed_backend": "gloo",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2"]
+        + ["--master_port=0", "--standalone", str(script)]
+        + ["hparams/ftfnet.yaml", "--noprogressbar"]
+        + [f"--{key}={value}" for key, value in options.items()],
+        cwd=RECIPE,
+        env={**os.environ, "SEEN": str(seen), "KILL": kill},
+        capture_output=True,
+        text=True,
+    )
+
+
+def check_two_ranks(shards, folder, loader_workers):
+    """Killed in mid epoch 2, then called again."""
+    script, seen = folder / "note.py", folder / "seen"
+    script.write_text(SCRIPT, "utf-8")
+    seen.mkdir()
+    arguments = script, shards, folder / "out", seen
+    broken = two_ranks(*arguments, "2 2", loader_workers)
+    assert broken.returncode != 0
+    assert "epoch: 1" in (folder / "out/train_log.txt").read_text("utf-8")
+    done = two_ranks(*arguments, "", loader_workers)
+    assert done.returncode == 0, done.stderr[-3000:]
+    epochs = {1: [], 2: []}
+    for rank in ("0", "1"):
+        for line in (seen / rank).read_text("utf-8").splitlines():
+            epoch, sha = line.split()
+            epochs[int(epoch)].append(sha)
+    for clips in epochs.values():
+        assert len(clips) == len(set(clips)) == 9
+    assert set(epochs[1]) == set(epochs[2]) and epochs[1] != epochs[2]
+    weights = load_file(folder / "out/model/model.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_two_ranks_see_each_clip_once(shards, tmp_path):
+    """Five clips for one and four for the other, in three batches each."""
+    check_two_ranks(shards, tmp_path, loader_workers=2)
+
+
+@pytest.mark.trust
+def test_two_ranks_that_read_for_themselves(shards, tmp_path):
+    check_two_ranks(shards, tmp_path, loader_workers=0)
