@@ -89,10 +89,10 @@ def load(name, data, out, /, **overrides):
         return load_hyperpyyaml(file, overrides)
 
 
-def run(name, data, out, /, **overrides):
+def run(name, data, out, /, *options, **overrides):
     """The whole recipe in this process."""
-    hparams = load(name, data, out, **SMALL, **overrides)
-    options = ["--device", "cpu", "--noprogressbar"]
+    hparams = load(name, data, out, **{**SMALL, **overrides})
+    options = ["--device=cpu", "--noprogressbar", *options]
     _, run_opts, _ = sb.parse_arguments([name, *options])
     enhancement.run_enhancement(hparams, run_opts)
     return hparams
@@ -118,13 +118,11 @@ def test_a_run_killed_in_mid_epoch_ends_as_if_it_had_not_been(
     monkeypatch.setattr(DynamicBrain, "on_fit_batch_start", note)
     monkeypatch.setattr(enhancement, "write_results", lambda *args: None)
     plan = {"open": 0, "random": 1, "policy": 1}
-    options = {"plan": plan, "ckpt_interval_steps": 1}
-    options["ckpt_interval_minutes"] = 0
+    often = "--ckpt_interval_steps=1", "--ckpt_interval_minutes=0"
 
     def train(out, loader_workers=0):
-        small = {**SMALL, "loader_workers": loader_workers}
-        monkeypatch.setitem(globals(), "SMALL", small)
-        run("mgt_dsn", shards, tmp_path / out, **options)
+        options = {"plan": plan, "loader_workers": loader_workers}
+        run("mgt_dsn", shards, tmp_path / out, *often, **options)
 
     for out, kill in (("whole", None), ("broken", (2, 4))):
         note.seen, note.kills = {}, kill
@@ -152,7 +150,7 @@ def test_a_recipe_from_shards_to_results(shards, tmp_path):
         "mgt_dsn",
         shards,
         tmp_path,
-        plan={"open": 1, "policy": 1},
+        plan={"open": 1, "random": 0, "policy": 1},
         warm_epochs=0,
         test_budgets=[],
     )

@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader
 
 from speechbrain_dsn.dataio import shards as format
 from speechbrain_dsn.dataio.audio import write_audio
-from speechbrain_dsn.dataio.dns import find_corpus, prepare_dns
+from speechbrain_dsn.dataio.dns import find_corpus
+from speechbrain_dsn.dataio.dns_shards import prepare_dns
 from speechbrain_dsn.dataio.shards import (
     Clip,
     ShardFolder,
@@ -353,3 +354,13 @@ def test_data_of_a_recipe(whole):
     with pytest.raises(IndexError):
         data.train(SimpleNamespace(current=1))[5]
     assert len(read_shard(whole / "valid_shards/shard-000000.tar")) == 2
+
+
+def test_a_list_of_which_nothing_can_be_made_is_refused(corpus, tmp_path):
+    """As where a test set was cut short in the copying."""
+    nothing = tmp_path / "set"
+    for kind in ("clean", "noisy"):
+        (nothing / kind).mkdir(parents=True)
+        (nothing / kind / "a_fileid_0.wav").write_bytes(b"RIFF")
+    with pytest.raises(InputError, match="test: expected mixtures"):
+        make_shards(corpus, tmp_path / "out", test_set=nothing)

@@ -4,7 +4,7 @@ import numpy as np
 import soundfile
 
 from speechbrain_dsn.dataio.audio import write_audio
-from speechbrain_dsn.dataio.dns import prepare_dns
+from speechbrain_dsn.dataio.dns_shards import prepare_dns
 
 SETTINGS = {
     "clip_seconds": 0.5,
@@ -38,7 +38,7 @@ def make_corpus(root):
     write("impulse_responses/SLR28/room.wav", 0.1, 2)
     for noise in range(8):
         write(f"noise_fullband/n{noise}.wav")
-    for name in ("m0", "m1", "m2"):
+    for name in ("m1", "m2"):
         bad = write(f"noise_fullband/{name}.wav", 5.0)
         soundfile.write(bad, np.full(80000, np.nan), 16000, "FLOAT")
     broken = root / "datasets_fullband/clean_fullband/read_speech/broken.wav"

@@ -210,7 +210,7 @@ def _known(value: float) -> float | None:
 
 
 class ShardData:
-    """Folders of shards, as :mod:`speechbrain_dsn.dataio.dns` writes them.
+    """Folders of shards, as `dataio.dns_shards` writes them.
 
     Arguments
     ---------

@@ -41,7 +41,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 if __name__ == "__main__":
     # In here, since the processes that mix import this file again.
-    from speechbrain_dsn.dataio.dns import prepare_dns
+    from speechbrain_dsn.dataio.dns_shards import prepare_dns
     from speechbrain_dsn.errors import InputError
 
     options = parse(sys.argv[1:])
