@@ -7,9 +7,11 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import speechbrain as sb
+import torch
 from hyperpyyaml import load_hyperpyyaml
 from safetensors.torch import load_file
 from tiny_dns import make_corpus, make_shards
@@ -138,11 +140,29 @@ def test_a_run_killed_in_mid_epoch_ends_as_if_it_had_not_been(
         assert len(clips["whole"][epoch]) == 9
     assert clips["whole"][1] != clips["whole"][2]
     logs, weights = (
-        [next((tmp_path / o).glob(name)) for o in ("whole", "broken")]
+        [max((tmp_path / o).glob(name)) for o in ("whole", "broken")]
         for name in ("train_log.txt", "save/CKPT*/enhancer.ckpt")
     )
     assert logs[0].read_bytes() == logs[1].read_bytes()
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_position_counts_in_the_epoch_it_was_saved_in(tmp_path):
+    """Dealt to other ranks, or in other batches, it would lose and repeat."""
+
+    def brain(batches):
+        net = torch.nn.Linear(1, 1)
+        hparams = {"batches_per_epoch": batches}
+        return DynamicBrain(modules={"enhancer": net}, hparams=hparams)
+
+    path, saved, same, other = tmp_path / "brain", *map(brain, (5, 5, 6))
+    saved.step, saved.sums = 3, {"spectral": 0.1 + 0.2}
+    saved._save(path)
+    same._recover(path, end_of_epoch=False)
+    assert same.step == 3 and same.sums == saved.sums
+    with pytest.raises(InputError, match="found 6 on 1"):
+        other._recover(path, end_of_epoch=False)
+    other._recover(path, end_of_epoch=True)
 
 
 def test_a_recipe_from_shards_to_results(shards, tmp_path):
@@ -252,3 +272,55 @@ def test_two_ranks_see_each_clip_once(shards, tmp_path):
 @pytest.mark.trust
 def test_two_ranks_that_read_for_themselves(shards, tmp_path):
     check_two_ranks(shards, tmp_path, loader_workers=0)
+
+
+# -- what it takes ----------------------------------------------------------
+
+
+@pytest.fixture
+def throughput(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return __import__("training_throughput")
+
+
+def test_hours_follow_from_rates(throughput):
+    """Ten epochs at 20 s/s and ten at 5 s/s: 2.5 times the data's length."""
+    kinds = [{"epochs": 10, "rate": 20.0}, {"epochs": 10, "rate": 5.0}]
+    args = SimpleNamespace(epochs=None, scaling=0.5, price=2.0)
+    one = throughput.estimate("net", kinds, 140.0, 1, args)
+    assert one["wall_hours"] == pytest.approx(350)
+    assert one["cost"] == pytest.approx(700) and one["epochs"] == 20
+    three = throughput.estimate("net", kinds, 140.0, 3, args)
+    assert three["wall_hours"] == pytest.approx(350 / 2)
+    assert three["cost"] == pytest.approx(700 * 1.5)
+    args = SimpleNamespace(epochs=10, scaling=0.5, price=None)
+    half = throughput.estimate("net", kinds, 140.0, 1, args)
+    assert half["wall_hours"] == pytest.approx(175) and half["cost"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--nets", "nothing"], "--nets nothing: expected some of dsn"),
+        (["--scaling", "2"], "scaling of 1 or less"),
+        (["--json", "missing/x.json"], "not an existing folder"),
+    ],
+)
+def test_throughput_refuses(throughput, capsys, arguments, message):
+    assert throughput.main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.trust
+def test_throughput_is_measured(throughput, tmp_path, capsys):
+    out = tmp_path / "rates.json"
+    small = ["--steps=1", "--batch_size=1", "--clip_seconds=1", "--price=3"]
+    assert throughput.main([*small, f"--json={out}"]) == 0
+    found = json.loads(out.read_text("utf-8"))
+    kinds = found["training"]["mgt_dsn"]
+    assert [kind["gates"] for kind in kinds][:3] == ["open", "random", "policy"]
+    assert sum(kind["epochs"] for kind in kinds) == 24
+    assert all(kind["rate"] > 0 for kind in kinds)
+    assert found["reading"] > 1 and found["preparing"] > 1
+    assert len(found["estimates"]) == 2 * 2 * 4
+    assert "estimates" in capsys.readouterr().out

@@ -141,7 +141,7 @@ class DynamicBrain(sb.Brain):
         super()._save(path)
         more = {"sums": getattr(self, "sums", {}), "dealt": self._dealt}
         with open(path, "a", encoding="utf-8") as file:
-            file.write(yaml.dump(more))
+            file.write(yaml.dump(more, sort_keys=False))
 
     @mark_as_loader
     def _recover(self, path: str, end_of_epoch: bool) -> None:
