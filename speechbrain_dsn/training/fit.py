@@ -73,7 +73,7 @@ def fit_network(
         valid,
         train_loader_kwargs={
             "batch_size": None,
-            "num_workers": hparams.get("loader_workers", 0),
+            "num_workers": hparams.setdefault("loader_workers", 0),
             # Of its own, lest a run that goes on in mid epoch, and so opens
             # its loader once more, draws other noise than one that does not.
             "generator": torch.Generator(),
