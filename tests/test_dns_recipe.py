@@ -1,5 +1,6 @@
 """The DNS recipe: trains, on one rank and on two, and goes on in mid epoch."""
 
+import importlib
 import json
 import os
 import re
@@ -279,8 +280,8 @@ def test_two_ranks_that_read_for_themselves(shards, tmp_path):
 
 @pytest.fixture
 def throughput(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return __import__("training_throughput")
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    return importlib.import_module("training_throughput")
 
 
 def test_hours_follow_from_rates(throughput):
