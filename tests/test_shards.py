@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from speechbrain_dsn.dataio.shards import (
     read_shard,
     write_shard,
 )
+from speechbrain_dsn.dataio.store import FileStore
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.training.shard_data import Deal, ShardBatches, ShardData
 
@@ -174,7 +176,7 @@ def test_signals_survive(tmp_path):
     rng = np.random.default_rng(0)
     noisy, clean = rng.normal(size=(2, 800)).astype("f4")
     clips = [
-        Clip("a", noisy / 9, clean / 9, 3.0, 2.5),
+        Clip("a.1", noisy / 9, clean / 9, 3.0, 2.5),
         Clip("b", noisy, clean, math.nan),
     ]
     write_shard(tmp_path / "shard-000000.tar", clips, 16000)
@@ -182,10 +184,33 @@ def test_signals_survive(tmp_path):
     shards = ShardFolder(tmp_path)
     a, b = map(shards.decode, shards.all())
     np.testing.assert_allclose(a.noisy, noisy / 9, atol=2e-5)
-    assert a.snr_db == 3 and a.ovrl == 2.5
+    assert a.name == "a_1" and a.snr_db == 3 and a.ovrl == 2.5
     assert math.isnan(b.ovrl) and math.isnan(b.snr_db)
     gain = 0.99 / max(abs(noisy).max(), abs(clean).max())
     np.testing.assert_allclose(b.clean, gain * clean, atol=2e-5)
+
+
+def test_files_of_a_large_corpus_come_and_go(corpus):
+    """Some stay in memory; the first microphone of an array is heard."""
+    folder = corpus / "datasets_fullband"
+    paths = sorted(map(str, folder.glob("noise_fullband/n*.wav")))
+    room = str(folder / "impulse_responses/SLR28/room.wav")
+    broken = str(folder / "clean_fullband/read_speech/broken.wav")
+    seconds = dict.fromkeys([*paths, room, broken], 1.0)
+    store = FileStore(seconds, first_channel=[room], kept=2)
+    assert len(store) == 10 and "other" not in store
+    first = store[paths[0]]
+    assert store[paths[1]] is not first and store[paths[0]] is first
+    assert store[paths[2]] is not None and store[paths[0]] is first
+    for path in paths[3:5]:
+        store[path]
+    again = store[paths[0]]
+    assert again is not first and np.array_equal(again, first)
+    left, _ = soundfile.read(room, dtype="int16")
+    np.testing.assert_allclose(store[room], left[:, 0], atol=1)
+    with pytest.raises(InputError, match="broken.wav"):
+        store[broken]
+    assert list(store.bad) == [broken]
 
 
 # -- what is wrong is said before any work starts ---------------------------

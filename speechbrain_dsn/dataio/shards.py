@@ -122,7 +122,8 @@ def _encode(clip: Clip, sample_rate: int) -> dict[str, Any]:
     cannot hold them."""
     peak = max(np.abs(clip.noisy).max(), np.abs(clip.clean).max())
     gain = np.float32(32768 * min(1.0, LOUDEST / max(peak, 1e-8)))
-    members: dict[str, Any] = {"__key__": clip.name}
+    # What follows the first dot of a member's name tells what it holds.
+    members: dict[str, Any] = {"__key__": clip.name.replace(".", "_")}
     for kind, signal in (("noisy", clip.noisy), ("clean", clip.clean)):
         file = io.BytesIO()
         samples = np.round(signal * gain).astype(np.int16)

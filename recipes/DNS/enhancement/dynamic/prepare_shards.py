@@ -32,6 +32,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="folders of speech, such as read_speech (all)",
     )
     add("--test_set", help="a synthetic test set, with noisy/ and clean/")
+    add(
+        "--counts",
+        type=int,
+        nargs=2,
+        default=(60, 180),
+        help="mixtures drawn for valid and test (60 180)",
+    )
     add("--snr_db", type=float, nargs=2, default=(-5.0, 20.0), help="(-5 20)")
     add("--reverb_probability", type=float, default=0.2, help="(0.2)")
     add("--seed", type=int, default=1234, help="of the clips (1234)")
