@@ -36,7 +36,8 @@ SOAK_HOURS ?= 6
 trust: export OMP_NUM_THREADS ?= 1
 trust: $(VENV)/installed-test
 	TRUST_CASES=$(TRUST_CASES) $(BIN)/python -m pytest -n $(JOBS) \
-		-m "trust or not trust" tests/test_untrusted.py tests/test_bad_audio.py
+		-m "trust or not trust" tests/test_untrusted.py tests/test_bad_audio.py \
+		tests/test_shards.py tests/test_dns_recipe.py
 	$(BIN)/python benchmarks/soak.py --hours $(SOAK_HOURS)
 
 lint: $(VENV)/installed-test

@@ -22,6 +22,7 @@ EXTRAS = {
     "onnx": ["onnx", "onnxruntime", "onnxscript"],
     "plots": ["matplotlib"],
     "search": ["pymoo"],
+    "shards": ["webdataset"],
     "mic": ["sounddevice"],
 }
 EVERYTHING = sorted({name for names in EXTRAS.values() for name in names})

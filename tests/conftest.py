@@ -25,7 +25,11 @@ def one_thread():
 def no_network():
     """A test that reaches for the network fails at once."""
 
+    connect = socket.socket.connect
+
     def refuse(self, address):
+        if self.family == socket.AF_UNIX:  # processes of this machine
+            return connect(self, address)
         raise AssertionError(f"a test reached for the network: {address}")
 
     with pytest.MonkeyPatch.context() as patch:

@@ -11,6 +11,7 @@ Authors
 
 import logging
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,10 @@ def prepare_folders(
     max_seconds: float = 20.0,
     seed: int = 0,
     form: ListKind = ENHANCEMENT,
+    below: Sequence[str] = (),
+    name_groups: Callable[
+        [list[dict], dict[str, Path], Path], None
+    ] = name_groups,
 ) -> PreparedFolders:
     """Splits two folders of audio and writes `files.csv`, `valid.csv` and
     `test.csv`; a second call with the same folders only reads them.
@@ -132,6 +137,11 @@ def prepare_folders(
         Of the draw.
     form : ListKind
         Of the lists: `fixed.ENHANCEMENT` or `fixed_speakers.SEPARATION`.
+    below : sequence of str
+        Folders below the speech folder that are used; all of it by default.
+    name_groups : callable
+        Fills in `speaker_or_class` where there is no manifest, see
+        `splits.name_groups`.
 
     Returns
     -------
@@ -183,9 +193,12 @@ def prepare_folders(
     else:
         root = Path(os.path.commonpath([beside, *folders.values()]))
     lists = {"valid": valid_list, "test": test_list}
+    parts = {kind: [folder] for kind, folder in folders.items()}
+    if below:
+        parts["speech"] = [folders["speech"] / name for name in below]
     found = {
-        kind: [str(path) for path in collect_audio([folder])]
-        for kind, folder in folders.items()
+        kind: [str(path) for path in collect_audio(part)]
+        for kind, part in parts.items()
     }
     files = sum(found.values(), []) + [manifest, *lists.values()]
     settings = [str(root), shares, counts, max_seconds, seed]

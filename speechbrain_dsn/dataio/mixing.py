@@ -35,7 +35,7 @@ from speechbrain_dsn.dataio.sources import (
     SpeechSource,
     labelled,
 )
-from speechbrain_dsn.dataio.store import AudioStore
+from speechbrain_dsn.dataio.store import AudioStore, FileStore
 
 __all__ = [
     "AudioStore",
@@ -130,7 +130,7 @@ class MixtureSampler:
         Share of clips at 25 to 45 dB SNR: the net must leave them alone.
     clipping_probability : float
         Share of mixtures that are hard clipped.
-    store : AudioStore, optional
+    store : AudioStore or FileStore, optional
         Where the samples are (read here, if not given).
     cache : path, optional
         Cache file of the store.
@@ -171,7 +171,7 @@ class MixtureSampler:
         equalizer_db: float = 6.0,
         clean_probability: float = 0.05,
         clipping_probability: float = 0.02,
-        store: AudioStore | None = None,
+        store: AudioStore | FileStore | None = None,
         cache: os.PathLike | None = None,
     ) -> None:
         rirs = sorted(os.fspath(path) for path in rirs)
@@ -205,12 +205,8 @@ class MixtureSampler:
             motion_probability,
             equalizer_db,
         )
-        self._rooms = [
-            (response, reverberation_time(response, sample_rate))
-            for response in (
-                store[path] / 32768 for path in rirs if path in store
-            )
-        ]
+        self._rooms = [path for path in rirs if path in store]
+        self._t60: dict[str, float] = {}
         self._settings = [
             seed,
             clip_seconds,
@@ -236,7 +232,10 @@ class MixtureSampler:
         settings, and the groups and lengths of the files, and stays when the
         corpus moves to another folder."""
         pools = [self._speech.pool.lengths(), self._noise.pool.lengths()]
-        rooms = [len(response) for response, _ in self._rooms]
+        rooms = [
+            round(self.store.seconds(path) * self.sample_rate)
+            for path in self._rooms
+        ]
         text = json.dumps([self._settings, pools, rooms])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -309,8 +308,11 @@ class MixtureSampler:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same in a room for sure, a measured or a simulated one."""
         if self._rooms and rng.random() < 0.5:
-            response, seconds = self._rooms[rng.integers(len(self._rooms))]
-            longest = 0.7 if seconds < 0.7 else rng.uniform(0.2, 0.6)
+            path = self._rooms[rng.integers(len(self._rooms))]
+            response = self.store[path] / 32768
+            if path not in self._t60:
+                self._t60[path] = reverberation_time(response, self.sample_rate)
+            longest = 0.7 if self._t60[path] < 0.7 else rng.uniform(0.2, 0.6)
             response = shorten(response, self.sample_rate, longest)
         else:
             response = simulate(rng, self.sample_rate)

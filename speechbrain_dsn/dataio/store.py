@@ -11,7 +11,8 @@ Authors
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,77 @@ class AudioStore:
         content = {"key": key, "clips": clips, "bad": self.bad}
         write_text(index, json.dumps(content))
         return content
+
+
+class FileStore:
+    """The same for a corpus that is too large to be decoded as a whole: a
+    file is read when it is asked for, and the last ones are kept.
+
+    Arguments
+    ---------
+    seconds : mapping of str to float
+        Path -> length of the file.
+    sample_rate : int
+        Rate wanted, in Hz.
+    first_channel : collection of str
+        Files of which the first channel is taken, not the mean: recordings by
+        an array, such as impulse responses, cancel themselves in the mean.
+    kept : int
+        How many files stay in memory.
+
+    Example
+    -------
+    >>> import soundfile, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = folder.name + "/tone.wav"
+    >>> soundfile.write(path, np.ones((800, 2)) / 2, 8000)
+    >>> store = FileStore({path: 0.1})
+    >>> store[path].shape, store[path].dtype.name, store.seconds(path)
+    ((1600,), 'int16', 0.1)
+    """
+
+    def __init__(
+        self,
+        seconds: Mapping[str, float],
+        sample_rate: int = 16000,
+        first_channel: Collection[str] = (),
+        kept: int = 32,
+    ) -> None:
+        self.sample_rate, self.kept = sample_rate, kept
+        self.bad: dict[str, str] = {}
+        self._seconds = seconds
+        self._first_channel = frozenset(first_channel)
+        self._clips: OrderedDict[str, np.ndarray] = OrderedDict()
+
+    def __contains__(self, path: os.PathLike) -> bool:
+        return os.fspath(path) in self._seconds
+
+    def __len__(self) -> int:
+        return len(self._seconds)
+
+    def seconds(self, path: os.PathLike) -> float:
+        """Length of one file in seconds, as given."""
+        return self._seconds[os.fspath(path)]
+
+    def __getitem__(self, path: os.PathLike) -> np.ndarray:
+        """Raises `InputError` for a file that cannot be read, and lists it in
+        `bad`."""
+        name = os.fspath(path)
+        if name not in self._clips:
+            self._clips[name] = self._read(name)
+            if len(self._clips) > self.kept:
+                self._clips.popitem(last=False)
+        self._clips.move_to_end(name)
+        return self._clips[name]
+
+    def _read(self, name: str) -> np.ndarray:
+        mono = name not in self._first_channel
+        try:
+            samples, _ = read_audio(name, self.sample_rate, mono)
+        except InputError as error:
+            self.bad[name] = str(error)
+            raise
+        return to_int16(samples[:, 0])
 
 
 def _state(name: str) -> tuple[int, int]:

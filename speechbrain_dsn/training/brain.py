@@ -14,7 +14,13 @@ from typing import Any
 
 import speechbrain as sb
 import torch
+import yaml
 from safetensors.torch import save_file
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
 from torch import Tensor
 
 from speechbrain_dsn.cost import (
@@ -36,6 +42,7 @@ from speechbrain_dsn.training.validation import Validation
 logger = logging.getLogger(__name__)
 
 
+@register_checkpoint_hooks
 class DynamicBrain(sb.Brain):
     """Trains an enhancer, static or dynamic, by a plan of stages.
 
@@ -80,7 +87,8 @@ class DynamicBrain(sb.Brain):
                 raise InputError(
                     "layerwise: expected a lobe whose levels add to each other"
                 )
-            self.sums: dict[str, float] = {}
+            if not self.step:  # else a checkpoint of mid epoch filled them
+                self.sums: dict[str, float] = {}
         elif stage == sb.Stage.VALID:
             self.validation = self.make_validation()
 
@@ -126,6 +134,36 @@ class DynamicBrain(sb.Brain):
                 if id(parameter) not in joining:
                     parameter.grad = None
         super().optimizers_step()
+
+    @mark_as_saver
+    def _save(self, path: str) -> None:
+        """Adds the statistics so far, and what the position counts."""
+        super()._save(path)
+        more = {"sums": getattr(self, "sums", {}), "dealt": self._dealt}
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(yaml.dump(more, sort_keys=False))
+
+    @mark_as_loader
+    def _recover(self, path: str, end_of_epoch: bool) -> None:
+        """Refuses a position in an epoch that was dealt otherwise: the
+        checkpointer then takes the checkpoint before."""
+        super()._recover(path, end_of_epoch)
+        with open(path, encoding="utf-8") as file:
+            saved = yaml.safe_load(file)
+        self.sums = saved.get("sums", {})
+        dealt = saved.get("dealt", self._dealt)
+        if not end_of_epoch and dealt != self._dealt:
+            raise InputError(
+                "saved in mid epoch, of {batches} batches on {ranks} rank(s): "
+                "expected the same now, found ".format(**dealt)
+                + "{batches} on {ranks}".format(**self._dealt)
+            )
+
+    @property
+    def _dealt(self) -> dict[str, int]:
+        """What a number of steps in an epoch refers to."""
+        ranks = int(os.environ.get("WORLD_SIZE", 1))
+        return {"batches": self.hparams.batches_per_epoch, "ranks": ranks}
 
     def _plan(self, function: Callable[..., float], *more: int) -> float:
         world = int(os.environ.get("WORLD_SIZE", 1))

@@ -31,6 +31,8 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     check_scores(hparams)
     teacher = load_teacher(hparams, DynamicBrain.network)
     data.prepare()
+    if hparams["batches_per_epoch"] is None:  # one pass over the data
+        hparams["batches_per_epoch"] = data.batches_per_epoch
     hparams.setdefault("metric_scale", None)
     if hparams["metric_scale"] == "auto":
         # theta = scale (5 - m) / 4 has the wanted mean for this scale.

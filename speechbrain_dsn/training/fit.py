@@ -31,7 +31,8 @@ def fit_network(
     brain_class : type
         Of the recipe.
     hparams : dict
-        A loaded YAML whose data is prepared.
+        A loaded YAML whose data is prepared. With ``loader_workers``, so many
+        processes read the training data ahead.
     run_opts : RunOptions
         From SpeechBrain's command line.
     teacher : torch.nn.Module or str, optional
@@ -52,6 +53,8 @@ def fit_network(
         warm_start(hparams[brain_class.network], hparams["warm_start"])
         hparams["first_epoch"] += hparams["warm_epochs"]
         counter.current = hparams["warm_epochs"]
+    # The order of the batches is the data's: ranks share them, unshuffled.
+    hparams["sorting"] = "ascending"
     brain = brain_class(
         modules=hparams["modules"],
         opt_class=hparams["opt_class"],
@@ -68,7 +71,13 @@ def fit_network(
         counter,
         data.train(counter),
         valid,
-        train_loader_kwargs={"batch_size": None},
+        train_loader_kwargs={
+            "batch_size": None,
+            "num_workers": hparams.setdefault("loader_workers", 0),
+            # Of its own, lest a run that goes on in mid epoch, and so opens
+            # its loader once more, draws other noise than one that does not.
+            "generator": torch.Generator(),
+        },
         valid_loader_kwargs={"batch_size": None},
     )
     brain.on_evaluate_start()
