@@ -25,7 +25,7 @@ include_patterns = [
     "docs/**.md",
     "build/docs/pages/**.md",
     "recipes/**/README.md",
-    "speechbrain_dsn/pretrained/**/*.md",
+    "speechbrain_dsn/pretrained/**.md",
     "README.md",
     "SECURITY.md",
     "CHANGELOG.md",
@@ -54,6 +54,14 @@ def leave_out_authors(app, what, name, obj, options, lines):
         del lines[found[-1] if found else len(lines) :]
 
 
+def draw_figures(app):
+    """Before pages are read that show them."""
+    from draw_systems import draw_all
+
+    draw_all(ROOT / "build" / "docs" / "figures")
+
+
 def setup(app):
     """Connects the above."""
+    app.connect("builder-inited", draw_figures)
     app.connect("autodoc-process-docstring", leave_out_authors)
