@@ -42,6 +42,7 @@ def execute(path: Path) -> NotebookNode:
         NotebookClient(
             notebook,
             timeout=SECONDS,
+            coalesce_streams=True,
             resources={"metadata": {"path": folder}},
         ).execute()
     return notebook

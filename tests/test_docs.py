@@ -8,6 +8,7 @@ import pydoc
 import re
 import shlex
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,17 @@ def test_examples(page, tmp_path, monkeypatch):
     """All Python of a page, from top to bottom."""
     assert all(text.startswith(">>> ") for text in blocks(page, "python"))
     monkeypatch.chdir(tmp_path)
-    found = doctest.testfile(
-        str(page),
-        module_relative=False,
-        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS,
+    # The page is a module, so that its classes can be pickled as a user's.
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    test = doctest.DocTestParser().get_doctest(
+        page.read_text("utf-8"), {}, page.name, str(page), 0
     )
+    test.globs = vars(module)
+    runner = doctest.DocTestRunner(
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    )
+    found = runner.run(test, clear_globs=False)
     assert found.attempted and not found.failed
 
 
@@ -105,7 +112,9 @@ def check_overrides(recipe, arguments):
 
 def test_a_wrong_option_is_found():
     with pytest.raises(InputError, match="--bugdet"):
-        build_parser("enhance").parse_args(["enhance", "x", "--bugdet", "1"])
+        build_parser("enhance").parse_args(
+            ["enhance", "x", "-o", "y", "--bugdet", "1"]
+        )
     recipe = ROOT / "recipes/Folders/enhance/hparams/ftfnet.yaml"
     with pytest.raises(AssertionError, match="--data_foldr"):
         check_overrides(recipe, ["--data_foldr", "DATA"])
