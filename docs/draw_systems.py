@@ -246,7 +246,8 @@ def draw_totals(axis, picture: Picture, colours) -> None:
                 ha="right" if above else "left",
             )
         axis.set_xlabel("activation")
-        axis.set_xlim(-0.1, 1.1)
+        axis.set_xlim(-0.3, 1.3)  # room for the numbers
+        axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
     if picture.static is not None:
         axis.axhline(
             picture.static,
