@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 SECONDS = 3600  # that a cell may take, on a busy machine too
@@ -43,6 +44,7 @@ def execute(path: Path) -> NotebookNode:
             notebook,
             timeout=SECONDS,
             coalesce_streams=True,
+            config=Config(KernelManager={"transport": "ipc"}),  # no ports
             resources={"metadata": {"path": folder}},
         ).execute()
     return notebook
