@@ -19,7 +19,6 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from traitlets.config import Config
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 SECONDS = 3600  # that a cell may take, on a busy machine too
@@ -44,7 +43,7 @@ def execute(path: Path) -> NotebookNode:
             notebook,
             timeout=SECONDS,
             coalesce_streams=True,
-            config=Config(KernelManager={"transport": "ipc"}),  # no ports
+            startup_timeout=SECONDS,
             resources={"metadata": {"path": folder}},
         ).execute()
     return notebook
