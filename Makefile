@@ -8,12 +8,13 @@ PIP := $(BIN)/python -m pip
 # Test workers; each runs one thread.
 JOBS ?= 2
 
-.PHONY: demo test trust lint format clean help
+.PHONY: demo test trust docs lint format clean help
 
 help:
 	@echo "make demo    enhance the bundled clips, train a small model on them"
 	@echo "make test    run the tests and measure their coverage"
 	@echo "make trust   hostile files, bad audio, fuzzing and a soak: hours"
+	@echo "make docs    build the pages and run the notebook: build/docs/html"
 	@echo "make lint    check the style"
 	@echo "make format  correct the style"
 	@echo "make clean   remove what the other targets made, .venv too"
@@ -39,6 +40,14 @@ trust: $(VENV)/installed-test
 		-m "trust or not trust" tests/test_untrusted.py tests/test_bad_audio.py \
 		tests/test_shards.py tests/test_dns_recipe.py
 	$(BIN)/python benchmarks/soak.py --hours $(SOAK_HOURS)
+
+# Pictures are drawn and the notebook trains anew each time; DSN_DOCS_FAST=1
+# makes it train for a moment only.
+docs: export OMP_WAIT_POLICY ?= PASSIVE
+docs: $(VENV)/installed-docs
+	$(BIN)/python docs/run_notebooks.py build/docs/pages
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs/html
+	@echo "build/docs/html/docs/index.html"
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -74,4 +83,8 @@ $(VENV)/installed: setup.py constraints.txt | $(BIN)/python
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) install -c constraints.txt -e '.[test]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(PIP) install -c constraints.txt -e '.[docs]'
 	touch $@

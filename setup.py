@@ -34,6 +34,14 @@ TEST_TOOLS = [
     "ruff==0.12.4",
     "setuptools",
 ]
+DOC_TOOLS = [
+    "sphinx",
+    "sphinx_rtd_theme",
+    "myst-parser",
+    "nbclient",
+    "nbformat",
+    "ipykernel",
+]
 README = ROOT / "README.md"
 
 setup(
@@ -81,6 +89,8 @@ setup(
         **EXTRAS,
         "all": EVERYTHING,
         "test": [*EVERYTHING, *TEST_TOOLS],
+        # The notebook scores and draws what it trains.
+        "docs": [*EXTRAS["metrics"], *EXTRAS["plots"], *DOC_TOOLS],
     },
     entry_points={
         "console_scripts": ["speechbrain-dsn = speechbrain_dsn.cli.main:main"]

@@ -1,9 +1,7 @@
 """Static models become slimmable: the same at full width, best units first."""
 
 import copy
-import doctest
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -604,15 +602,3 @@ def test_folders_of_what_decides_are_refused():
     config = ModelConfig("tiny", "demucs", TINY_DEMUCS, "waveform")
     with pytest.raises(InputError, match="already"):
         convert_loaded(LoadedModel(config.build(), config))
-
-
-# -- the page about it ------------------------------------------------------
-
-
-def test_examples_of_the_page():
-    page = Path(__file__).parents[1] / "docs/convert.md"
-    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    found = doctest.testfile(
-        str(page), module_relative=False, optionflags=options
-    )
-    assert found.attempted >= 8 and not found.failed

@@ -7,6 +7,7 @@ Authors
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +146,9 @@ def _clips_table(
     return "\n".join([text, *notes])
 
 
-def train_mini(out: Path, minutes: float = MINUTES) -> None:
+def train_mini(
+    out: Path, minutes: float = MINUTES, overrides: Sequence[str] = ()
+) -> None:
     """Trains a small MGT-DSN by the recipe; a stopped run goes on.
 
     Arguments
@@ -154,6 +157,8 @@ def train_mini(out: Path, minutes: float = MINUTES) -> None:
         Folder of the run: log, checkpoints, model folder, results.
     minutes : float
         About how long it takes on two cores.
+    overrides : sequence of str
+        Further ones of the recipe's values, as its command line takes them.
     """
     import speechbrain as sb
     from hyperpyyaml import load_hyperpyyaml
@@ -163,19 +168,20 @@ def train_mini(out: Path, minutes: float = MINUTES) -> None:
 
     batches = max(1, round(minutes * BATCHES_PER_MINUTE))
     recipe = miniset_folder() / "mgt_dsn_mini.yaml"
-    path, run_opts, overrides = sb.parse_arguments(
+    path, run_opts, changes = sb.parse_arguments(
         [
             str(recipe),
             f"--data_folder={miniset_folder()}",
             f"--output_folder={out.resolve()}",
             f"--batches_per_epoch={batches}",
+            *overrides,
         ]
     )
     with open(path, encoding="utf-8") as fin:
-        hparams = load_hyperpyyaml(fin, overrides)
+        hparams = load_hyperpyyaml(fin, changes)
     sb.create_experiment_directory(
         experiment_directory=hparams["output_folder"],
         hyperparams_to_save=path,
-        overrides=overrides,
+        overrides=changes,
     )
     run_enhancement(hparams, run_opts)

@@ -2,7 +2,7 @@
 
 The GRU is PyTorch's. Each of its operators has a width of its own (the idea
 of arXiv 2402.12263), 36 in all; `_` stands for the gates ``r``, ``z``, ``n``,
-``i`` for the input and ``h`` for the state:
+``i`` for the input and ``h`` for the state::
 
     product_i_ = weight_i_ input        product_h_ = weight_h_ state
     biased_i_ = product_i_ + bias_i_    biased_h_ = product_h_ + bias_h_
