@@ -142,7 +142,11 @@ def check_wrong_weights_are_named(subject: Subject) -> None:
         for what, named, wrong in (
             ("missing", name, rest),
             ("unknown", f"{name}_", state | {f"{name}_": value}),
-            ("misshaped", name, rest | {name: value.expand(2, 3, *value.shape)}),
+            (
+                "misshaped",
+                name,
+                rest | {name: value.expand(2, 3, *value.shape)},
+            ),
         ):
             try:
                 layer.load_state_dict(wrong)
