@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import Phase, given, settings
 from hypothesis import example as case
+from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbrain_dsn.errors import InputError
@@ -18,24 +18,6 @@ from speechbrain_dsn.gating import (
     surrogate_gate,
     top_share_gate,
 )
-from speechbrain_dsn.testing import check_dynamic_layer
-
-
-@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
-@given(
-    channels=st.integers(1, 4),
-    hidden=st.integers(1, 5),
-    memory=st.booleans(),
-    bias=st.sampled_from([0.0, 2.0]),
-)
-@case(channels=2, hidden=3, memory=True, bias=1.0)
-def test_policy_holds_the_contract(channels, hidden, memory, bias):
-    def features(batch, time, dtype):
-        return torch.randn(batch, time, 5, channels, dtype=dtype)
-
-    check_dynamic_layer(
-        lambda: FramePolicy(channels, hidden, memory, bias), features
-    )
 
 
 def test_policy_starts_at_its_bias():

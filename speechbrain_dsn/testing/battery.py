@@ -101,14 +101,41 @@ def check_dynamic_layer(
 
     Example
     -------
-    >>> from speechbrain_dsn.nnet import DynamicLinear
-    >>> ran = check_dynamic_layer(
-    ...     lambda: DynamicLinear(8, 6, static_neurons=4, static_inputs=3),
-    ...     lambda batch, time, dtype: torch.randn(batch, time, 6, dtype=dtype),
-    ...     run_dense=lambda dense, x: dense(x[..., : dense.in_features]),
-    ... )
+    A layer of somebody else's: a closed frame does without ``far``.
+
+    >>> from speechbrain_dsn.cost import MacCount
+    >>> class Pair(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.near, self.far = nn.Linear(4, 3), nn.Linear(4, 3)
+    ...
+    ...     def forward(self, x, gate=None):
+    ...         far = self.far(x)
+    ...         far = far if gate is None else gate[..., None] * far
+    ...         return self.near(x) + far
+    ...
+    ...     def forward_skipping(self, x, is_open):
+    ...         y = self.near(x)
+    ...         y[is_open] += self.far(x[is_open])
+    ...         return y
+    ...
+    ...     def macs(self):  # of one frame
+    ...         return MacCount(4 * 3, (4 * 3,))
+    >>> def example(batch, time, dtype):
+    ...     return torch.randn(batch, time, 4, dtype=dtype)
+    >>> ran = check_dynamic_layer(Pair, example)
     >>> "check_macs_are_executed" in ran, "check_streaming_is_masked" in ran
     (True, False)
+
+    The same with a mistake:
+
+    >>> class Wasteful(Pair):
+    ...     def forward_skipping(self, x, is_open):
+    ...         return self.forward(x, is_open)
+    >>> check_dynamic_layer(Wasteful, example)
+    Traceback (most recent call last):
+        ...
+    AssertionError: check_closed_is_untouched: Wasteful: skipping: closed ...
     """
     tested = Subject(factory, example, **subject)
     expected = dict(expected_failures or {})
