@@ -434,11 +434,14 @@ class ChannelsFirst(ByItem):
         y = self.net(x.flatten(0, 1).transpose(1, 2), gate)
         return y.transpose(1, 2).unflatten(0, x.shape[:2])
 
+    def forward_skipping(self, x, level):
+        return self.net.forward_skipping(x, level)
+
     def macs(self, bins):
         return self.net.macs(bins)
 
 
-@LAYERS.row(ConvPairBlock, can="gated costs decides")
+@LAYERS.row(ConvPairBlock, can="gated skips costs decides")
 def conv_pair_block():
     return chunked(lambda: ChannelsFirst(ConvPairBlock(*pair())))
 

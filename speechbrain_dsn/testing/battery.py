@@ -123,7 +123,8 @@ def check_dynamic_layer(
     ...         return MacCount(4 * 3, (4 * 3,))
     >>> def example(batch, time, dtype):
     ...     return torch.randn(batch, time, 4, dtype=dtype)
-    >>> ran = check_dynamic_layer(Pair, example)
+    >>> known = {"check_copies": "pickle cannot find what a prompt defines"}
+    >>> ran = check_dynamic_layer(Pair, example, expected_failures=known)
     >>> "check_macs_are_executed" in ran, "check_streaming_is_masked" in ran
     (True, False)
 
@@ -132,7 +133,7 @@ def check_dynamic_layer(
     >>> class Wasteful(Pair):
     ...     def forward_skipping(self, x, is_open):
     ...         return self.forward(x, is_open)
-    >>> check_dynamic_layer(Wasteful, example)
+    >>> check_dynamic_layer(Wasteful, example, expected_failures=known)
     Traceback (most recent call last):
         ...
     AssertionError: check_closed_is_untouched: Wasteful: skipping: closed ...
