@@ -1,5 +1,6 @@
 """The battery passes a sound layer, and catches every way to break one."""
 
+import random
 from dataclasses import dataclass
 
 import pytest
@@ -55,7 +56,8 @@ class Leaky(nn.Module):
             is_open = x.new_ones(x.shape[:2], dtype=torch.bool)
         drive = bucketed(self.branch, x, is_open, CHANNELS)
         states = leak(drive, context.state)
-        context.state = states[:, -1].clone()
+        if states.size(1):
+            context.state = states[:, -1].clone()
         return states
 
     def slice_to(self, is_open):
@@ -105,7 +107,7 @@ def leak(drive, state=None):
     for frame in drive.unbind(1):
         state = state / 2 + frame
         states.append(state)
-    return torch.stack(states, 1)
+    return torch.stack(states, 1) if states else drive
 
 
 def example(batch, time, dtype):
@@ -262,6 +264,34 @@ class LendsItsState(Leaky):
         return y
 
 
+@caught_by("check_context_is_the_state")
+class CannotBeSaved(Leaky):
+    def make_streaming_context(self, *where, **options):
+        context = super().make_streaming_context(*where, **options)
+        context.now = lambda: context.state
+        return context
+
+
+@caught_by("check_empty_chunks")
+class TripsOverNothing(Leaky):
+    def forward_streaming(self, x, context, is_open=None):
+        if not x.size(1):
+            context.state = 0 * context.state
+        return super().forward_streaming(x, context, is_open)
+
+
+@caught_by("check_nan_leaves_no_trace")
+class KeepsThePeak(Leaky):
+    def __init__(self):
+        super().__init__()
+        self.peak = {}
+
+    def forward(self, x, gate=None):
+        peak = self.peak.get(x.dtype, x.new_zeros(()))
+        self.peak[x.dtype] = torch.maximum(peak, x.detach().abs().max())
+        return super().forward(x, gate) + 0 * self.peak[x.dtype]
+
+
 @caught_by("check_causality")
 class LooksAhead(Leaky):
     def forward(self, x, gate=None):
@@ -300,6 +330,13 @@ class HasADeadWeight(Leaky):
     def __init__(self):
         super().__init__()
         self.unused = nn.Parameter(torch.zeros(1))
+
+
+@caught_by("check_training_repeats")
+class DrawsElsewhere(Leaky):
+    def forward(self, x, gate=None):
+        noise = random.random() if self.training else 0
+        return super().forward(x, gate) + noise
 
 
 @caught_by("check_closed_is_untouched")
@@ -374,6 +411,12 @@ class HidesAWeight(Leaky):
 
     def forward(self, x, gate=None):
         return self.gain * super().forward(x, gate)
+
+
+@caught_by("check_wrong_weights_are_named")
+class LoadsWhatFits(Leaky):
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        return super().load_state_dict(state_dict, strict=False)
 
 
 @caught_by("check_copies")

@@ -23,7 +23,6 @@ from speechbrain_dsn.cli.main import main
 from speechbrain_dsn.convert import at_width, convert, convert_masknet
 from speechbrain_dsn.convert.blocks import (
     AttentionBlock,
-    FeedForwardBlock,
 )
 from speechbrain_dsn.convert.folder import convert_loaded
 from speechbrain_dsn.dataio.audio import write_audio
@@ -33,16 +32,13 @@ from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
 from speechbrain_dsn.lobes.models.dual_path import DualPathSeparator
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
 from speechbrain_dsn.losses import ComplexityRegularized, Distilled
-from speechbrain_dsn.nnet.conv_pair import SlimmableConvPair
-from speechbrain_dsn.nnet.feed_forward import SlimmableFeedForward
-from speechbrain_dsn.nnet.heads import SlimmableAttention
 from speechbrain_dsn.pretrained import (
     LoadedModel,
     ModelConfig,
     load_model,
     save_model,
 )
-from speechbrain_dsn.testing import check_dynamic_layer, count_macs
+from speechbrain_dsn.testing import count_macs
 
 WIDTHS = (0.25, 0.5, 1.0)
 CHANNELS = 8
@@ -377,34 +373,6 @@ def test_activations_tell_what_magnitudes_do_not():
 
 
 # -- what the rest of the package needs -------------------------------------
-
-
-def chunks(batch, time, dtype):
-    return torch.randn(batch, time, 6, CHANNELS, dtype=dtype)
-
-
-LAYERS = {
-    "attention": lambda: SlimmableAttention(4, CHANNELS),
-    "feed forward": lambda: SlimmableFeedForward(CHANNELS, 12),
-    "feed forward block": lambda: FeedForwardBlock(CHANNELS, 12),
-    "pair without bias": lambda: SlimmableFeedForward(
-        CHANNELS, 12, 5, nn.GELU(), bias=(False, False)
-    ),
-    "conv pair": lambda: SlimmableConvPair(
-        nn.Conv1d(CHANNELS, 12, 3, 2, 1), nn.Conv1d(12, 10, 1)
-    ),
-}
-
-
-@pytest.mark.parametrize("layer", sorted(LAYERS))
-def test_battery(layer):
-    ran = check_dynamic_layer(LAYERS[layer], chunks)
-    assert {
-        "check_skipping_is_masked",
-        "check_closed_is_static",
-        "check_macs_are_executed",
-        "check_reset_parameters",
-    } <= set(ran)
 
 
 def test_converted_sepformer_learns_to_decide():

@@ -27,9 +27,7 @@ from speechbrain_dsn.lobes.models.dual_path.path import (
     count_chunks,
     run_dual_path,
 )
-from speechbrain_dsn.nnet import SlimmableTransformer
-from speechbrain_dsn.nnet.slimmable_rnn import SlimmableRNN
-from speechbrain_dsn.testing import check_dynamic_layer, count_macs
+from speechbrain_dsn.testing import count_macs
 from speechbrain_dsn.testing.lifecycle import reset_all
 
 CHANNELS, STEPS = 8, 6
@@ -67,45 +65,6 @@ def drawn(net, mixture):
     chunks, layers = net.frames(mixture.size(1)), len(net.blocks)
     level = torch.randint(len(net.utilizations), (len(mixture), chunks, layers))
     return F.one_hot(level, len(net.utilizations)).flatten(2).float()
-
-
-# -- layers and blocks ------------------------------------------------------
-
-
-def chunks(batch, time, dtype):
-    return torch.randn(batch, time, STEPS, CHANNELS, dtype=dtype)
-
-
-def run_dense_rnn(dense, x):
-    """Units in their places: zeros are cut from either direction."""
-    y = dense(x.flatten(0, 1)).unflatten(-1, (2, -1))
-    return F.pad(y, (0, 5 - y.size(-1))).flatten(-2).unflatten(0, x.shape[:2])
-
-
-LAYERS = {
-    "transformer": (
-        lambda: SlimmableTransformer(
-            1, CHANNELS, 4, 16, 0.0, use_positional_encoding=True
-        ),
-        None,
-    ),
-    "transformer block": (transformer, None),
-    "lstm": (lambda: SlimmableRNN(CHANNELS, 5, 1), run_dense_rnn),
-    "gru block": (lambda: rnn(rnn_type="GRU"), run_dense_rnn),
-}
-
-
-@pytest.mark.parametrize("layer", sorted(LAYERS))
-def test_battery(layer):
-    factory, run_dense = LAYERS[layer]
-    ran = check_dynamic_layer(factory, chunks, run_dense=run_dense)
-    assert {
-        "check_skipping_is_masked",
-        "check_closed_is_static",
-        "check_macs_are_executed",
-        "check_causality",
-        "check_reset_parameters",
-    } <= set(ran)
 
 
 @pytest.mark.parametrize("norm_before", [True, False])

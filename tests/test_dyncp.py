@@ -19,7 +19,6 @@ from speechbrain_dsn.inference.streaming import StreamingEnhancement
 from speechbrain_dsn.lobes.models.conv_fsenet import (
     ConvFSENet,
     DynamicConvFSENet,
-    FSENetBlock,
 )
 from speechbrain_dsn.nnet.dilated import DilatedConv
 from speechbrain_dsn.nnet.pruning import PrunedLinear
@@ -40,12 +39,6 @@ def frames(channels):
     )
 
 
-@pytest.mark.parametrize("group", [1, 3])
-def test_pruned_products_hold_the_contract(group):
-    ran = check_dynamic_layer(lambda: PrunedLinear(6, 5, group), frames(5))
-    assert {"check_closed_is_untouched", "check_macs_are_executed"} <= set(ran)
-
-
 class SkipsFramesOnly(PrunedLinear):
     """All channels of every frame that opens one, then masked."""
 
@@ -61,47 +54,6 @@ def test_the_battery_looks_at_single_channels():
         check_dynamic_layer(lambda: SkipsFramesOnly(6, 5), frames(5))
     names = [line.split(":")[0] for line in str(caught.value).splitlines()]
     assert names == ["check_macs_are_executed"]
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("dilation", [1, 2])
-def test_convolutions_and_gates_hold_the_contract(causal, dilation):
-    look_ahead = 0 if causal else dilation
-    ran = check_dynamic_layer(
-        lambda: DilatedConv(8, 3, dilation, causal),
-        frames(8),
-        look_ahead=look_ahead,
-    )
-    assert ("check_streaming_is_masked" in ran) == causal
-    check_dynamic_layer(
-        lambda: ChannelGate(6, 8, 4, 2 * dilation + 1, causal),
-        frames(8),
-        look_ahead=look_ahead,
-    )
-
-
-@pytest.mark.parametrize("causal", [True, False])
-def test_blocks_hold_the_contract(causal):
-    ran = check_dynamic_layer(
-        lambda: FSENetBlock(6, 8, dilation=2, group=2, causal=causal),
-        frames(6),
-        look_ahead=0 if causal else 2,
-    )
-    assert {"check_macs_are_monotone", "check_skipping_is_masked"} <= set(ran)
-
-
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("net", [ConvFSENet, DynamicConvFSENet])
-def test_nets_hold_the_contract(net, causal):
-    ran = check_dynamic_layer(
-        lambda: net(**SMALL, causal=causal),
-        lambda batch, time, dtype: torch.rand(batch, time, 8, dtype=dtype),
-        look_ahead=0 if causal else 3,
-    )
-    assert ("check_streaming_is_masked" in ran) == causal
-    decides = net is DynamicConvFSENet
-    assert ("check_decides_alike" in ran) == (decides and causal)
-    assert ("check_closed_is_untouched" in ran) == decides
 
 
 # -- costs ------------------------------------------------------------------

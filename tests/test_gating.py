@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import Phase, given, settings
 from hypothesis import example as case
+from hypothesis import given
 from hypothesis import strategies as st
 
 from speechbrain_dsn.errors import InputError
@@ -15,26 +15,9 @@ from speechbrain_dsn.gating import (
     FramePolicy,
     random_gate,
     sample_gate,
+    surrogate_gate,
     top_share_gate,
 )
-from speechbrain_dsn.testing import check_dynamic_layer
-
-
-@settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
-@given(
-    channels=st.integers(1, 4),
-    hidden=st.integers(1, 5),
-    memory=st.booleans(),
-    bias=st.sampled_from([0.0, 2.0]),
-)
-@case(channels=2, hidden=3, memory=True, bias=1.0)
-def test_policy_holds_the_contract(channels, hidden, memory, bias):
-    def features(batch, time, dtype):
-        return torch.randn(batch, time, 5, channels, dtype=dtype)
-
-    check_dynamic_layer(
-        lambda: FramePolicy(channels, hidden, memory, bias), features
-    )
 
 
 def test_policy_starts_at_its_bias():
@@ -56,6 +39,23 @@ def test_eval_takes_the_likelier_side(logits, bias):
     gate = sample_gate(logits, training=False, bias=bias)
     assert torch.equal(gate, (logits + bias > 0).float())
     assert torch.equal(gate, sample_gate(logits, False, bias=bias))
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float16]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_extreme_logits_step_and_learn(dtype, training):
+    """DynCP's gates, by a surrogate gradient."""
+    logits = torch.tensor([-1e4, -50.0, 0.5, 50.0, 1e4]).repeat(2, 100, 1)
+    logits = logits.to(dtype).requires_grad_()
+    gate = surrogate_gate(logits, training, slope=10.0, noise=1.0)
+    assert gate.dtype == torch.float32
+    assert bool(((gate == 0) | (gate == 1)).all())
+    assert (gate[..., :2] == 0).all() and (gate[..., 3:] == 1).all()
+    gate.sum().backward()
+    assert bool(logits.grad.isfinite().all())
+    assert bool((logits.grad[..., 2] > 0).all())
 
 
 def test_low_temperature_is_argmax():

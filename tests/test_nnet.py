@@ -1,10 +1,11 @@
-"""Every dynamic layer holds the contract, in every width."""
+"""What single layers compute; the contract of all is in test_contract."""
 
 import pytest
 import torch
-from hypothesis import Phase, given, settings
-from hypothesis import example as case
+from hypothesis import given
 from hypothesis import strategies as st
+from subjects import frames
+from subjects_layers import convolutions
 
 from speechbrain_dsn.nnet import (
     DynamicConv2d,
@@ -17,105 +18,6 @@ from speechbrain_dsn.nnet import (
     TimeGRU,
 )
 from speechbrain_dsn.nnet.banded import banded_attention
-from speechbrain_dsn.nnet.blocks import FrequencyBlock, TimeBlock
-from speechbrain_dsn.testing import check_dynamic_layer
-
-# A failure names its layer and property; a smaller one would say no more.
-few = settings(max_examples=4, phases=[Phase.explicit, Phase.generate])
-
-
-def frames(*shape):
-    """Examples ``[B, T, *shape]``."""
-    return lambda batch, time, dtype: torch.randn(
-        batch, time, *shape, dtype=dtype
-    )
-
-
-def leading(attribute):
-    """Runs a slice on as many leading channels as it reads."""
-
-    def run(dense, x):
-        channels = getattr(dense, attribute)
-        if isinstance(channels, tuple):
-            (channels,) = channels
-        return dense(x[..., :channels])
-
-    return run
-
-
-def whole_and_part(whole):
-    """A width, and how much of it is static."""
-    return whole.flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n)))
-
-
-width = whole_and_part(st.integers(2, 6))
-groups = whole_and_part(st.integers(1, 4))
-
-
-@few
-@given(outputs=width, inputs=width, bias=st.booleans())
-@case(outputs=(3, 3), inputs=(2, 2), bias=True)
-def test_linear(outputs, inputs, bias):
-    check_dynamic_layer(
-        lambda: DynamicLinear(
-            outputs[0], inputs[0], outputs[1], inputs[1], bias
-        ),
-        frames(3, inputs[0]),
-        run_dense=leading("in_features"),
-    )
-
-
-@few
-@given(size=width)
-@case(size=(4, 4))
-@case(size=(4, 1))
-def test_layer_norm(size):
-    check_dynamic_layer(
-        lambda: DynamicLayerNorm(*size),
-        frames(3, size[0]),
-        run_dense=leading("normalized_shape"),
-    )
-
-
-convolutions = {
-    "outputs": width,
-    "inputs": width,
-    "kernel": st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    "stride": st.integers(1, 2),
-    "bins": st.integers(3, 6),
-}
-
-
-@few
-@given(**convolutions)
-@case(outputs=(2, 2), inputs=(2, 2), kernel=(1, 1), stride=1, bins=3)
-def test_conv(outputs, inputs, kernel, stride, bins):
-    check_dynamic_layer(
-        lambda: DynamicConv2d(
-            outputs[0], kernel, inputs[0], stride, outputs[1], inputs[1]
-        ),
-        frames(bins, inputs[0]),
-        run_dense=leading("in_channels"),
-    )
-
-
-@few
-@given(**convolutions)
-@case(outputs=(2, 2), inputs=(2, 2), kernel=(1, 1), stride=1, bins=3)
-def test_conv_transpose(outputs, inputs, kernel, stride, bins):
-    check_dynamic_layer(
-        lambda: DynamicConvTranspose2d(
-            outputs[0],
-            kernel,
-            inputs[0],
-            stride,
-            outputs[1],
-            inputs[1],
-            output_padding=stride - 1,
-        ),
-        frames(bins, inputs[0]),
-        run_dense=leading("in_channels"),
-    )
 
 
 @given(**convolutions, padding=st.integers(0, 1))
@@ -144,120 +46,6 @@ def test_convolutions_are_those_of_torch(
     expected = theirs(torch_x).permute(0, 2, 3, 1)[:, past : past + 5]
     torch.testing.assert_close(ours(x), expected)
     assert ours(x).size(2) == ours.output_bins(bins)
-
-
-def run_grus(dense, x):
-    """Slices of a frequency GRU, each on its part of the channels."""
-    n = dense[0].input_size
-    outputs = [
-        gru(x[..., k * n : (k + 1) * n].flatten(0, 1))[0]
-        for k, gru in enumerate(dense)
-    ]
-    return torch.cat(outputs, -1).unflatten(0, x.shape[:2])
-
-
-def run_grus_over_time(dense, x):
-    return run_grus(dense, x.transpose(1, 2)).transpose(1, 2)
-
-
-@few
-@given(groups=groups, inputs=st.integers(1, 3), hidden=st.integers(1, 3))
-@case(groups=(1, 1), inputs=2, hidden=3)
-@case(groups=(3, 3), inputs=2, hidden=1)
-def test_frequency_gru(groups, inputs, hidden):
-    number, static = groups
-    check_dynamic_layer(
-        lambda: FrequencyGRU(number * hidden, number * inputs, number, static),
-        frames(4, number * inputs),
-        run_dense=run_grus,
-    )
-
-
-@few
-@given(
-    groups=groups,
-    inputs=st.integers(1, 3),
-    hidden=st.integers(1, 3),
-    bins=st.integers(1, 3),
-)
-@case(groups=(1, 1), inputs=2, hidden=3, bins=1)
-@case(groups=(3, 3), inputs=2, hidden=1, bins=2)
-def test_time_gru(groups, inputs, hidden, bins):
-    number, static = groups
-    check_dynamic_layer(
-        lambda: TimeGRU(number * hidden, number * inputs, number, static),
-        frames(bins, number * inputs),
-        run_dense=run_grus_over_time,
-    )
-
-
-def run_heads(dense, x, mask=None):
-    """A slice of an attention over the last axis but one."""
-    q = x[..., : dense.embed_dim].flatten(0, 1)
-    y, _ = dense(q, q, q, attn_mask=mask)
-    return y.unflatten(0, x.shape[:2])
-
-
-def run_heads_over_time(window):
-    def run(dense, x):
-        time = torch.arange(x.size(1))
-        age = time.unsqueeze(1) - time
-        mask = (age < 0) | (age >= window)
-        return run_heads(dense, x.transpose(1, 2), mask).transpose(1, 2)
-
-    return run
-
-
-@few
-@given(heads=groups, size=st.integers(1, 3))
-@case(heads=(1, 1), size=3)
-def test_frequency_attention(heads, size):
-    number, static = heads
-    check_dynamic_layer(
-        lambda: FrequencyAttention(number, number * size, static),
-        frames(4, number * size),
-        run_dense=run_heads,
-    )
-
-
-@few
-@given(
-    heads=groups,
-    size=st.integers(1, 3),
-    window=st.integers(1, 12),
-    bins=st.integers(1, 2),
-)
-@case(heads=(3, 1), size=2, window=1, bins=1)
-@case(heads=(2, 1), size=2, window=4, bins=2)
-def test_time_attention(heads, size, window, bins):
-    number, static = heads
-    check_dynamic_layer(
-        lambda: TimeAttention(number, number * size, static, window),
-        frames(bins, number * size),
-        run_dense=run_heads_over_time(window),
-        warm_up=window,
-    )
-
-
-@few
-@given(groups=groups, size=st.integers(2, 3))
-def test_frequency_block(groups, size):
-    number, static = groups
-    check_dynamic_layer(
-        lambda: FrequencyBlock(number * size, number, static),
-        frames(4, number * size),
-    )
-
-
-@few
-@given(groups=groups, size=st.integers(2, 3), window=st.integers(1, 6))
-def test_time_block(groups, size, window):
-    number, static = groups
-    check_dynamic_layer(
-        lambda: TimeBlock(number * size, number, static, window),
-        frames(2, number * size),
-        warm_up=window,
-    )
 
 
 @given(

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from speechbrain_dsn.cost import activation
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.export.onnx import build_step
-from speechbrain_dsn.gating import Calibration, SpectrumRouter
+from speechbrain_dsn.gating import Calibration
 from speechbrain_dsn.inference.enhancement import DynamicEnhancement
 from speechbrain_dsn.inference.onnx_session import OnnxSession, OnnxState
 from speechbrain_dsn.inference.profiling import profile_model
@@ -24,7 +24,7 @@ from speechbrain_dsn.pretrained import (
     make_card,
     save_model,
 )
-from speechbrain_dsn.testing import check_dynamic_layer, count_macs
+from speechbrain_dsn.testing import count_macs
 from speechbrain_dsn.training.results import save_levels
 
 SMALL = {"bins": 9, "units": (6, 5, 4, 7, 8)}
@@ -41,25 +41,7 @@ def rows(batch, time, dtype):
     return torch.rand(batch, time, 9, dtype=dtype)
 
 
-@pytest.mark.parametrize(
-    "net, options",
-    [
-        (NsNet2, {"exits": (1, 2, 3, 5)}),
-        (NsNet2, {"exits": (2, 4), "split": "serial"}),
-        (
-            DynamicNsNet2,
-            {"exits": (1, 3, 5), "split": "parallel", "update_ratio": 0.4},
-        ),
-    ],
-)
-def test_the_contract(net, options):
-    ran = check_dynamic_layer(lambda: net(**SMALL, **options), rows)
-    assert {"check_streaming_is_masked", "check_closed_is_static"} <= set(ran)
-    assert ("check_decides_alike" in ran) == (net is DynamicNsNet2)
-
-
-def test_static_net_and_router_hold_the_contract():
-    check_dynamic_layer(lambda: SpectrumRouter(3, 9, 5), rows)
+def test_static_net_has_nothing_to_choose():
     net, x = NsNet2(**SMALL).double().eval(), rows(2, 10, torch.float64)
     gate = torch.rand(2, 10)  # nothing to choose
     torch.testing.assert_close(net(x, gate), net(x))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.past import PastContext, make_past, with_past
 
@@ -120,6 +121,7 @@ class ChannelGate(nn.Module):
         shape = (batch_size, self.window - 1, len(self.squeeze.weight))
         return make_past(shape, self.causal, device, dtype)
 
+    @takes_empty_chunks
     def forward_streaming(self, x: Tensor, context: PastContext) -> Tensor:
         """Logits of any number of frames.
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.diagonal import DiagonalGRU, DiagonalGRUContext
+from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.strided import conv_steps
 
@@ -134,6 +135,7 @@ class WaveformRouter(nn.Module):
             self.memory.make_streaming_context(batch_size, device, dtype),
         )
 
+    @takes_empty_chunks
     def forward_streaming(
         self, frames: Tensor, context: RouterContext
     ) -> Tensor:

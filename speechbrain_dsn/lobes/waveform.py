@@ -124,6 +124,7 @@ class WaveformEnhancer(Enhancer):
             ``[B, n * hop]``, late by the delay, and the :class:`Decision` or
             None for a static lobe.
         """
-        frames = wav.unflatten(1, (-1, self.hop))
+        hops = -(-wav.size(1) // self.hop)
+        frames = wav.unflatten(1, (hops, self.hop))
         frames, decision = self._stream_lobe(frames, context, **decide)
         return frames.flatten(1), decision

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.banded import banded_attention
+from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.masking import bucketed, mask_channels
 
@@ -322,6 +323,7 @@ class TimeAttention(_SelfAttention):
         unseen = torch.zeros(shape, dtype=torch.bool, device=device)
         return AttentionContext(past, unseen, unseen.clone())
 
+    @takes_empty_chunks
     def forward_streaming(
         self,
         x: Tensor,

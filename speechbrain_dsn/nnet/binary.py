@@ -73,12 +73,18 @@ def on_grid(weight: Tensor, kind: str) -> tuple[Tensor, Tensor]:
 class _Grid:
     """What both kinds of layers add to torch's own."""
 
-    def __init__(self, *sizes: int, weights: str = "float", **more) -> None:
+    def __init__(
+        self,
+        *sizes: int,
+        weights: str = "float",
+        initial_bias: float | None = None,
+        **more,
+    ) -> None:
         if weights not in BITS:
             raise ValueError(
                 f"weights: expected {', '.join(BITS)}, got {weights!r}"
             )
-        self.weights = weights
+        self.weights, self.initial_bias = weights, initial_bias
         super().__init__(*sizes, **more)
 
     def reset_parameters(self) -> None:
@@ -86,6 +92,8 @@ class _Grid:
         super().reset_parameters()
         if self.weights == "1bit":
             nn.init.uniform_(self.weight, -0.05, 0.05)
+        if self.initial_bias is not None:
+            nn.init.constant_(self.bias, self.initial_bias)
 
     @property
     def weight_bytes(self) -> int:
@@ -109,6 +117,8 @@ class GridConv2d(_Grid, nn.Conv2d):
         Of ``torch.nn.Conv2d``.
     weights : str
         A key of `BITS`.
+    initial_bias : float, optional
+        Where biases start, drawn by default.
     **more
         Of ``torch.nn.Conv2d``.
 
@@ -146,6 +156,8 @@ class GridLinear(_Grid, nn.Linear):
         Of ``torch.nn.Linear``.
     weights : str
         A key of `BITS`.
+    initial_bias : float, optional
+        Where biases start, drawn by default.
     **more
         Of ``torch.nn.Linear``.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.linear import reset_bias
 from speechbrain_dsn.nnet.masking import bucketed, expand_gate, mask_channels
 
@@ -180,6 +181,7 @@ class _DynamicConv(nn.Module):
         shape = (batch_size, self._past_frames, bins, self.in_channels)
         return ConvContext(torch.zeros(shape, device=device, dtype=dtype))
 
+    @takes_empty_chunks
     def forward_streaming(
         self, x: Tensor, context: ConvContext, is_open: Tensor | None = None
     ) -> Tensor:

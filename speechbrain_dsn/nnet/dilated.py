@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.past import PastContext, make_past, with_past
 
 
@@ -108,6 +109,7 @@ class DilatedConv(nn.Module):
         shape = (batch_size, self.reach, len(self.weight))
         return make_past(shape, self.causal, device, dtype)
 
+    @takes_empty_chunks
     def forward_streaming(self, x: Tensor, context: PastContext) -> Tensor:
         """Any number of frames.
 

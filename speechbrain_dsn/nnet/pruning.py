@@ -110,14 +110,14 @@ class PrunedLinear(nn.Module):
                 part = F.linear(rows[frame : frame + 1], part)
                 part = part.view(-1, self.group)
                 y[frame] = y[frame].index_copy(0, gates, part)
-            return y.view(*x.shape[:2], -1)
+            return y.flatten(1).unflatten(0, x.shape[:2])
         counts = opened.sum(0).tolist()
         if min(counts) == len(rows):
             return F.linear(x, self.weight)
         for gate, frames in _indices(opened.t(), counts):
             part = F.linear(rows.index_select(0, frames), weight[gate])
             y[:, gate].index_copy_(0, frames, part)
-        return y.view(*x.shape[:2], -1)
+        return y.flatten(1).unflatten(0, x.shape[:2])
 
     def slice_to(self, is_open: bool | Tensor) -> nn.Linear:
         """A plain dense layer of the rows that are open in every frame.

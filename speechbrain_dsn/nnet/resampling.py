@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.strided import conv_steps
 
 BLOCK = 16  # samples of the lower rate per step
@@ -103,6 +104,7 @@ class _Resampler(nn.Module):
         context = self.make_streaming_context(len(x), x.device, x.dtype)
         return self.forward_streaming(x, context)
 
+    @takes_empty_chunks
     def forward_streaming(self, x: Tensor, context: ResampleContext) -> Tensor:
         """Resamples any number of frames.
 

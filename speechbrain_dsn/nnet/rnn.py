@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.dgru import DGRU, updated_units
+from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.masking import bucketed, mask_channels
 from speechbrain_dsn.nnet.scan import gru_scan, gru_steps
 from speechbrain_dsn.nnet.selective import selective_scan, selective_steps
@@ -345,6 +346,7 @@ class TimeGRU(_GroupedGRU):
         shape = (self.groups, self.hidden, batch_size * bins)
         return GRUContext(torch.zeros(shape, device=device, dtype=dtype))
 
+    @takes_empty_chunks
     def forward_streaming(
         self, x: Tensor, context: GRUContext, is_open: Tensor | None = None
     ) -> Tensor:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.masking import bucketed, mask_widths
 from speechbrain_dsn.nnet.strided import conv_steps, conv_transpose_steps
 from speechbrain_dsn.nnet.widths import (
@@ -146,6 +147,7 @@ class SlimmableEncoder(SlimmableBlock):
         inner = conv_steps(x, first, bias, self.stride).relu_()
         return F.glu(F.linear(inner, self.second[:, :width], self.second_bias))
 
+    @takes_empty_chunks
     def forward_streaming(
         self,
         x: Tensor,
@@ -325,6 +327,7 @@ class SlimmableDecoder(SlimmableBlock):
             inner, self.second[:width], self.second_bias, self.stride
         )
 
+    @takes_empty_chunks
     def forward_streaming(
         self,
         x: Tensor,

@@ -213,6 +213,9 @@ class STFT(nn.Module):
                 f"a chunk holds whole hops of {self.hop} samples, got "
                 f"{x.size(-1)}"
             )
+        if not x.size(-1):
+            shape = len(x), 0, self.bins
+            return x.new_zeros(shape, dtype=x.dtype.to_complex())
         x = torch.cat([context.past, x], -1)
         context.past = x[:, x.size(-1) - self.overlap :]
         return self.analyse(x)
@@ -234,6 +237,8 @@ class STFT(nn.Module):
         Tensor
             ``[B, n * hop]``, ``n_fft - hop`` samples behind the input.
         """
+        if not spectrum.size(1):
+            return context.tail[:, :0]
         y = self.overlap_add(spectrum)
         y[:, : self.overlap] += context.tail
         ready = y.size(-1) - self.overlap

@@ -32,6 +32,7 @@ from speechbrain_dsn.testing.gradients import (
     check_closed_is_untouched,
     check_every_parameter_learns,
     check_gradients,
+    check_training_repeats,
 )
 from speechbrain_dsn.testing.lifecycle import (
     check_bfloat16,
@@ -39,10 +40,13 @@ from speechbrain_dsn.testing.lifecycle import (
     check_extremes,
     check_reset_parameters,
     check_state_dict,
+    check_wrong_weights_are_named,
 )
 from speechbrain_dsn.testing.state import (
     check_context_is_the_state,
+    check_empty_chunks,
     check_eval_is_deterministic,
+    check_nan_leaves_no_trace,
     check_running_changes_nothing,
     check_streams_are_separate,
 )
@@ -59,6 +63,7 @@ __all__ = [
     "check_copies",
     "check_decides_alike",
     "check_dynamic_layer",
+    "check_empty_chunks",
     "check_eval_is_deterministic",
     "check_every_parameter_learns",
     "check_extremes",
@@ -67,6 +72,7 @@ __all__ = [
     "check_macs_are_executed",
     "check_macs_are_linear_in_time",
     "check_macs_are_monotone",
+    "check_nan_leaves_no_trace",
     "check_open_is_dense",
     "check_padding",
     "check_reset_parameters",
@@ -76,5 +82,7 @@ __all__ = [
     "check_state_dict",
     "check_streaming_is_masked",
     "check_streams_are_separate",
+    "check_training_repeats",
+    "check_wrong_weights_are_named",
     "count_macs",
 ]

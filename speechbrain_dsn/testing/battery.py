@@ -38,17 +38,21 @@ CHECKS: Mapping[Check, tuple[str, ...]] = MappingProxyType(
         state.check_eval_is_deterministic: (),
         state.check_streams_are_separate: ("streams",),
         state.check_context_is_the_state: ("streams",),
+        state.check_empty_chunks: ("streams",),
+        state.check_nan_leaves_no_trace: (),
         causality.check_causality: (),
         causality.check_padding: (),
         causality.check_items_are_separate: (),
         gradients.check_gradients: (),
         gradients.check_every_parameter_learns: ("trains",),
+        gradients.check_training_repeats: (),
         gradients.check_closed_is_untouched: ("gates_cost",),
         executed.check_macs_are_executed: ("costs",),
         executed.check_macs_are_linear_in_time: ("costs",),
         executed.check_macs_are_monotone: ("gates_cost",),
         lifecycle.check_reset_parameters: ("resets",),
         lifecycle.check_state_dict: (),
+        lifecycle.check_wrong_weights_are_named: ("trains",),
         lifecycle.check_copies: (),
         lifecycle.check_bfloat16: (),
         lifecycle.check_extremes: (),
@@ -97,14 +101,42 @@ def check_dynamic_layer(
 
     Example
     -------
-    >>> from speechbrain_dsn.nnet import DynamicLinear
-    >>> ran = check_dynamic_layer(
-    ...     lambda: DynamicLinear(8, 6, static_neurons=4, static_inputs=3),
-    ...     lambda batch, time, dtype: torch.randn(batch, time, 6, dtype=dtype),
-    ...     run_dense=lambda dense, x: dense(x[..., : dense.in_features]),
-    ... )
+    A layer of somebody else's: a closed frame does without ``far``.
+
+    >>> from speechbrain_dsn.cost import MacCount
+    >>> class Pair(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.near, self.far = nn.Linear(4, 3), nn.Linear(4, 3)
+    ...
+    ...     def forward(self, x, gate=None):
+    ...         far = self.far(x)
+    ...         far = far if gate is None else gate[..., None] * far
+    ...         return self.near(x) + far
+    ...
+    ...     def forward_skipping(self, x, is_open):
+    ...         y = self.near(x)
+    ...         y[is_open] += self.far(x[is_open])
+    ...         return y
+    ...
+    ...     def macs(self):  # of one frame
+    ...         return MacCount(4 * 3, (4 * 3,))
+    >>> def example(batch, time, dtype):
+    ...     return torch.randn(batch, time, 4, dtype=dtype)
+    >>> known = {"check_copies": "pickle cannot find what a prompt defines"}
+    >>> ran = check_dynamic_layer(Pair, example, expected_failures=known)
     >>> "check_macs_are_executed" in ran, "check_streaming_is_masked" in ran
     (True, False)
+
+    The same with a mistake:
+
+    >>> class Wasteful(Pair):
+    ...     def forward_skipping(self, x, is_open):
+    ...         return self.forward(x, is_open)
+    >>> check_dynamic_layer(Wasteful, example, expected_failures=known)
+    Traceback (most recent call last):
+        ...
+    AssertionError: check_closed_is_untouched: Wasteful: skipping: closed ...
     """
     tested = Subject(factory, example, **subject)
     expected = dict(expected_failures or {})

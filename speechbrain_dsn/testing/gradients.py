@@ -67,6 +67,32 @@ def check_every_parameter_learns(subject: Subject) -> None:
         subject.require(finite, f"gradients are finite, not of {name}")
 
 
+def check_training_repeats(subject: Subject) -> None:
+    """Under one seed, a training step gives the same bits again.
+
+    Arguments
+    ---------
+    subject : Subject
+        Any layer; one that decides is run with its own gates too.
+    """
+    layer, x = subject.layer().train(), subject.input()
+    soft = subject.soft(x)
+    for gate in (soft, None) if subject.gated else (None,):
+        steps = []
+        for _ in range(2):
+            layer.zero_grad()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(1)
+                y = subject.masked(layer, x, gate)
+            if y.requires_grad:
+                y.mean().backward()
+            grads = [p.grad for p in layer.parameters() if p.grad is not None]
+            steps.append((y, *grads))
+        for first, again in zip(*steps, strict=True):
+            what = "training repeats itself under one seed"
+            subject.require_close(again, first, what, 0.0)
+
+
 def check_closed_is_untouched(subject: Subject) -> None:
     """A closed branch's own weights get gradient 0 and are never read.
 

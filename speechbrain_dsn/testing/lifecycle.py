@@ -124,6 +124,39 @@ def check_state_dict(subject: Subject) -> None:
     )
 
 
+@torch.no_grad()
+def check_wrong_weights_are_named(subject: Subject) -> None:
+    """Loading refuses a missing, unknown or misshaped tensor by its name.
+
+    Arguments
+    ---------
+    subject : Subject
+        A layer with something to learn.
+    """
+    layer = subject.layer()
+    state = layer.state_dict()
+    names = list(state)
+    for name in {names[0], names[-1]}:
+        value = state[name]
+        rest = {each: state[each] for each in names if each != name}
+        for what, named, wrong in (
+            ("missing", name, rest),
+            ("unknown", f"{name}_", state | {f"{name}_": value}),
+            (
+                "misshaped",
+                name,
+                rest | {name: value.expand(2, 3, *value.shape)},
+            ),
+        ):
+            try:
+                layer.load_state_dict(wrong)
+            except Exception as error:  # of any kind, with the name in it
+                told = named in str(error)
+            else:
+                told = False
+            subject.require(told, f"loading names what is {what}: {named}")
+
+
 def check_copies(subject: Subject) -> None:
     """``deepcopy`` and ``pickle`` work, after a training step too.
 

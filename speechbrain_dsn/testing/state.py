@@ -7,6 +7,7 @@ Authors
 from __future__ import annotations
 
 import copy
+import pickle
 from unittest.mock import patch
 
 import torch
@@ -104,7 +105,7 @@ def check_streams_are_separate(subject: Subject) -> None:
 
 @torch.no_grad()
 def check_context_is_the_state(subject: Subject) -> None:
-    """A copy of the context, taken in mid stream, goes on alike.
+    """A context copied, or saved and restored in mid stream, goes on alike.
 
     The caller may reuse the memory of the chunks and of the outputs.
 
@@ -119,8 +120,11 @@ def check_context_is_the_state(subject: Subject) -> None:
     parts = list(zip(x.split(lengths, 1), gate.split(lengths, 1), strict=True))
     expected = subject.streaming(layer, x, gate, lengths)
     context, outputs = subject.context(layer, x), []
-    for chunk, is_open in parts:
-        context = copy.deepcopy(context)
+    for number, (chunk, is_open) in enumerate(parts):
+        if number % 2:
+            context = copy.deepcopy(context)
+        else:
+            context = pickle.loads(pickle.dumps(context))
         chunk = chunk.clone()
         y = subject.step(layer, chunk, context, is_open)
         outputs.append(y.clone())
@@ -129,3 +133,41 @@ def check_context_is_the_state(subject: Subject) -> None:
     subject.require_close(
         torch.cat(outputs, 1), expected, "the context is the state", 0.0
     )
+
+
+@torch.no_grad()
+def check_empty_chunks(subject: Subject) -> None:
+    """A chunk of no frames gives none, and leaves the stream as it was.
+
+    Arguments
+    ---------
+    subject : Subject
+        A layer that streams.
+    """
+    layer, x = subject.layer(), subject.input()
+    lengths = subject.chunks(subject.time)
+    with_gaps = [0, *(each for length in lengths for each in (length, 0))]
+    for gate in (subject.gate(x), None):
+        expected = subject.streaming(layer, x, gate, lengths)
+        y = subject.streaming(layer, x, gate, with_gaps)
+        what = "chunks of no frames change nothing"
+        subject.require_close(y, expected, what, 0.0)
+
+
+@torch.no_grad()
+def check_nan_leaves_no_trace(subject: Subject) -> None:
+    """After NaN and infinity, the next signal gets what it got before.
+
+    Arguments
+    ---------
+    subject : Subject
+        Any layer.
+    """
+    layer, x = subject.layer(), subject.input()
+    gate = subject.gate(x)
+    for name, run in subject.paths(chunks=2).items():
+        before = run(layer, x, gate)
+        for value in (torch.nan, torch.inf):
+            run(layer, torch.full_like(x, value), gate)
+            what = f"{name}: {value} is gone with its signal"
+            subject.require_close(run(layer, x, gate), before, what, 0.0)

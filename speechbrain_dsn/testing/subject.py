@@ -58,6 +58,9 @@ class Subject(Runs):
         Frames of the examples, at least five more than the look-ahead.
     tolerance : float
         Largest error in float64, relative to the largest value or 1.
+    perturb : float
+        Deviation of what is added to the weights, since some that start at 0
+        or 1 could hide what is done to them; 0 for a trained model.
 
     Example
     -------
@@ -78,6 +81,7 @@ class Subject(Runs):
     unseen_macs: int = 0
     time: int = 10
     tolerance: float = 1e-9
+    perturb: float = 0.1
 
     def __post_init__(self) -> None:
         """Refuses examples too short to be cut, padded and looked ahead in."""
@@ -181,7 +185,7 @@ class Subject(Runs):
         return self._cost.open > self._cost.closed
 
     def layer(self, dtype: torch.dtype = torch.float64) -> nn.Module:
-        """A new layer in eval mode, no parameter of which is a constant.
+        """A new layer in eval mode, its weights perturbed.
 
         Arguments
         ---------
@@ -191,12 +195,12 @@ class Subject(Runs):
         Returns
         -------
         torch.nn.Module
-            Weights that start at 0 or 1 could hide what is done to them.
+            In eval mode.
         """
         layer = self.factory().to(dtype).eval()
         with torch.no_grad():
             for parameter in layer.parameters():
-                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+                parameter.add_(torch.randn_like(parameter), alpha=self.perturb)
         return layer
 
     def input(

@@ -150,10 +150,11 @@ class QualityNet(nn.Module):
         )
         sizes = (channels[-1], hidden, hidden, len(targets))
         self.dense = nn.ModuleList(
-            GridLinear(before, after, weights=head)
-            for before, after in pairwise(sizes)
+            GridLinear(before, after, weights=head, initial_bias=start)
+            for (before, after), start in zip(
+                pairwise(sizes), (None, None, 2.5), strict=True
+            )
         )
-        nn.init.constant_(self.dense[-1].bias, 2.5)
 
     def forward(self, mel: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Scores signals.
