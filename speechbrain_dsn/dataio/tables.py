@@ -43,8 +43,11 @@ def write_bytes(path: os.PathLike, content: bytes) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally:  # a full disk has no room for what is of no use
+        part.unlink(missing_ok=True)
 
 
 def write_csv(

@@ -10,11 +10,19 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import speechbrain as sb
 import torch
-from safetensors.torch import save_file
+import yaml
+from safetensors.torch import save
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from speechbrain.utils.distributed import run_on_main
 from torch import Tensor
 
 from speechbrain_dsn.cost import (
@@ -24,6 +32,7 @@ from speechbrain_dsn.cost import (
     gates_at,
 )
 from speechbrain_dsn.dataio.mixing import Batch
+from speechbrain_dsn.dataio.tables import write_bytes
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import decided, random_gate
 from speechbrain_dsn.losses import (
@@ -36,6 +45,7 @@ from speechbrain_dsn.training.validation import Validation
 logger = logging.getLogger(__name__)
 
 
+@register_checkpoint_hooks
 class DynamicBrain(sb.Brain):
     """Trains an enhancer, static or dynamic, by a plan of stages.
 
@@ -80,7 +90,8 @@ class DynamicBrain(sb.Brain):
                 raise InputError(
                     "layerwise: expected a lobe whose levels add to each other"
                 )
-            self.sums: dict[str, float] = {}
+            if not self.step:  # an epoch that goes on keeps its own
+                self.sums: dict[str, float] = {}
         elif stage == sb.Stage.VALID:
             self.validation = self.make_validation()
 
@@ -311,8 +322,7 @@ class DynamicBrain(sb.Brain):
     ) -> None:
         """Logs the epoch and saves a checkpoint."""
         if stage == sb.Stage.TRAIN:
-            steps = max(self.step, 1)
-            self.train_stats = {k: v / steps for k, v in self.sums.items()}
+            self.train_stats = self._mean_of_ranks()
             return
         scores = self.validation.summary()
         scores["loss"] = stage_loss
@@ -322,16 +332,44 @@ class DynamicBrain(sb.Brain):
             valid_stats=scores,
         )
         if epoch == self.hparams.snapshot_epoch:
-            save_file(
-                self.enhancer.state_dict(),
-                f"{self.hparams.output_folder}/epoch{epoch}.safetensors",
-            )
+            path = f"{self.hparams.output_folder}/epoch{epoch}.safetensors"
+            weights = self.enhancer.state_dict()
+            run_on_main(lambda: write_bytes(path, save(weights)))
         if self.checkpointer is not None:
             self.checkpointer.save_and_keep_only(
                 meta={"epoch": epoch, "gates": self.gates, **scores},
                 num_to_keep=self.hparams.checkpoints_to_keep,
                 keep_recent=True,
             )
+
+
+    def _mean_of_ranks(self) -> dict[str, float]:
+        """Statistics of the epoch, over the steps of all ranks."""
+        names, sums = list(self.sums), [*self.sums.values(), self.step]
+        if self.distributed_launch:
+            both = torch.tensor(sums, dtype=torch.float64, device=self.device)
+            torch.distributed.all_reduce(both)
+            sums = both.tolist()
+        *sums, steps = sums
+        steps = max(steps, 1)
+        return {k: x / steps for k, x in zip(names, sums, strict=True)}
+
+    @mark_as_saver
+    def _save(self, path: Path) -> None:
+        """What SpeechBrain saves, and the statistics of a broken epoch."""
+        state = {
+            "step": self.step,
+            "avg_train_loss": float(self.avg_train_loss),
+            "optimizer_step": self.optimizer_step,
+            "sums": self.sums,
+        }
+        Path(path).write_text(yaml.safe_dump(state), "utf-8")
+
+    @mark_as_loader
+    def _recover(self, path: Path, end_of_epoch: bool) -> None:
+        super()._recover(path, end_of_epoch)
+        state = yaml.safe_load(Path(path).read_text("utf-8"))
+        self.sums = state.get("sums", {})  # absent before version 0.2
 
 
 def _repeated(x: Tensor, like: Tensor) -> Tensor:

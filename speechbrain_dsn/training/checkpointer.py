@@ -3,8 +3,8 @@
 SpeechBrain writes a checkpoint into its final folder, the file that marks it
 as valid first: a run that is killed meanwhile finds a broken checkpoint as
 its newest one and stops. Here a checkpoint is written under another name,
-synced to disk and renamed; one that still cannot be loaded is passed over,
-loudly, for the one before.
+synced to disk and renamed, and one that is deleted loses its name first; one
+that still cannot be loaded is passed over, loudly, for the one before.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -30,11 +30,16 @@ from speechbrain.utils.checkpoints import (
     mark_as_saver,
     register_checkpoint_hooks,
 )
-from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.distributed import (
+    ddp_barrier,
+    if_main_process,
+    main_process_only,
+)
 
 logger = logging.getLogger(__name__)
 
 PART = ".part-"
+OLD = ".old-"  # waits for another one of its name
 
 
 class SafeCheckpointer(Checkpointer):
@@ -60,8 +65,13 @@ class SafeCheckpointer(Checkpointer):
     ) -> None:
         super().__init__(checkpoints_dir, recoverables, **kwargs)
         if if_main_process():
-            for leftover in self.checkpoints_dir.glob(f"{PART}*"):
-                shutil.rmtree(leftover)
+            self._remove_parts()
+            for old in self.checkpoints_dir.glob(f"{OLD}*"):
+                _step_back(old)
+
+    def _remove_parts(self) -> None:
+        for leftover in self.checkpoints_dir.glob(f"{PART}*"):
+            shutil.rmtree(leftover)
 
     def _new_checkpoint_dirpath(self) -> Path:
         path = super()._new_checkpoint_dirpath()
@@ -84,7 +94,12 @@ class SafeCheckpointer(Checkpointer):
         Checkpoint or None
             The saved checkpoint; None on all processes but the main one.
         """
-        checkpoint = super().save_checkpoint(*args, **kwargs)
+        try:
+            checkpoint = super().save_checkpoint(*args, **kwargs)
+        except BaseException:
+            if if_main_process():  # a full disk may need the room
+                self._remove_parts()
+            raise
         # Every rank may have written files of its own, and none may list
         # checkpoints before the new one has its name.
         ddp_barrier()
@@ -98,13 +113,26 @@ class SafeCheckpointer(Checkpointer):
         final = checkpoint.path.with_name(checkpoint.path.name[len(PART) :])
         for file in checkpoint.path.iterdir():
             _sync(file)
+        old = final.with_name(OLD + final.name)
         if final.exists():
             # A checkpoint of the same given name is replaced.
-            shutil.rmtree(final)
+            os.rename(final, old)
         os.rename(checkpoint.path, final)
         _sync(final.parent)
+        if old.exists():
+            _step_back(old)
         files = {k: final / v.name for k, v in checkpoint.paramfiles.items()}
         return Checkpoint(final, checkpoint.meta, files)
+
+    @staticmethod
+    @main_process_only
+    def _delete_checkpoint(
+        checkpoint: Checkpoint, verbosity: int = logging.INFO
+    ) -> None:
+        part = checkpoint.path.with_name(PART + checkpoint.path.name)
+        os.rename(checkpoint.path, part)
+        shutil.rmtree(part)
+        logger.log(verbosity, "Deleted checkpoint in %s", checkpoint.path)
 
     @staticmethod
     def _construct_checkpoint_objects(folders: list[Path]) -> list[Checkpoint]:
@@ -189,6 +217,18 @@ def _newest(checkpoint: Checkpoint) -> float:
     return checkpoint.meta["unixtime"]
 
 
+def _step_back(old: Path) -> None:
+    """To its name if no other has taken it, else out of the way for good."""
+    final = old.with_name(old.name[len(OLD) :])
+    if not final.exists():
+        os.rename(old, final)
+        return
+    # It must not come back half deleted.
+    part = old.with_name(PART + final.name)
+    os.rename(old, part)
+    shutil.rmtree(part)
+
+
 def _sync(path: Path) -> None:
     """Forces a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -202,7 +242,9 @@ def _sync(path: Path) -> None:
 class RandomState:
     """The state of all random generators, as a recoverable.
 
-    A resumed run then draws what the uninterrupted one would have drawn.
+    A resumed run then draws what the uninterrupted one would have drawn. On
+    many ranks the state is that of the first: all start from one seed and
+    draw equally much, each on its own device.
 
     Example
     -------
@@ -216,7 +258,7 @@ class RandomState:
 
     @mark_as_saver
     def save(self, path: Path) -> None:
-        """Writes the states of torch, numpy and random.
+        """Writes the states of torch (with its GPU), numpy and random.
 
         Arguments
         ---------
@@ -232,6 +274,8 @@ class RandomState:
             "numpy": (name, keys.tolist(), *numbers),
             "python": (version, list(internal), gauss),
         }
+        if torch.cuda.is_initialized():
+            state["cuda"] = torch.cuda.get_rng_state()
         torch.save(state, path)
 
     @mark_as_loader
@@ -247,6 +291,8 @@ class RandomState:
         """
         state = torch.load(path, weights_only=True, map_location="cpu")
         torch.set_rng_state(state["torch"])
+        if "cuda" in state and torch.cuda.is_initialized():
+            torch.cuda.set_rng_state(state["cuda"])
         name, keys, *numbers = state["numpy"]
         np.random.set_state((name, np.array(keys, np.uint32), *numbers))
         version, internal, gauss = state["python"]

@@ -23,7 +23,7 @@ from speechbrain_dsn.metrics import METRICS, pearson
 from speechbrain_dsn.pretrained import make_card, save_model
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.degradation import NOISY
-from speechbrain_dsn.training.fit import fit_network
+from speechbrain_dsn.training.fit import check_run_options, fit_network
 from speechbrain_dsn.training.labelled import LabelledSignals, QualityBatch
 from speechbrain_dsn.training.results import run_info
 
@@ -107,6 +107,7 @@ def run_quality(hparams: dict[str, Any], run_opts: Any) -> None:
         From SpeechBrain's command line.
     """
     data = hparams["data"]
+    check_run_options(run_opts)
     data.prepare()
     brain, _ = fit_network(QualityBrain, hparams, run_opts)
     run_on_main(
