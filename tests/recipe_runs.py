@@ -127,6 +127,8 @@ class Recipes:
         every = SHORT | DEMUCS | places
         if "separation" in path.parts:
             every |= DUAL_PATH
+        if "quality" in path.parts:  # its clips are as long as its segments
+            del every["clip_seconds"]
         chosen = {key: x for key, x in every.items() if key in keys}
         chosen |= {"data_folder": data, "output_folder": out} | options
         chosen["device"] = "cpu"

@@ -83,7 +83,7 @@ def fit_alone(fit, *args):
 def take_notes(folder, rank, watched):
     """What this rank computes and writes, for comparisons."""
     kind = brain.DynamicBrain
-    notes = {"gates": [], "stats": [], "written": []}
+    notes = {"gates": [], "stats": []}
 
     def wrap(name, after):
         real = getattr(kind, name)
@@ -118,19 +118,21 @@ def take_notes(folder, rank, watched):
 
     def weights(self, *_):
         notes["weights"] = digest(*self.enhancer.state_dict().values())
-        # What is done after the fit is written down, too.
-        written = "\n".join(notes.pop("written"))
-        text = json.dumps(notes)
-        (folder / f"notes{rank}.json").write_text(text)
-        (folder / f"written{rank}").write_text(written)
+        (folder / f"notes{rank}.json").write_text(json.dumps(notes))
 
     wrap("optimizers_step", gradients)
     wrap("_gates", gates)
     wrap("on_stage_end", stats)
     wrap("fit", weights)
-    faults.on_change(
-        watched, lambda event, path: note(folder / f"changed{rank}", path)
-    )
+    changed = folder / f"changed{rank}"
+    faults.on_change(watched, lambda event, path: note(changed, path))
+    save = torch.save  # opens its files out of Python's sight
+
+    def save_and_note(what, path, *args, **kwargs):
+        note(changed, path)
+        save(what, path, *args, **kwargs)
+
+    torch.save = save_and_note
 
 
 def note(file, path):

@@ -6,7 +6,6 @@ nobody stopped.
 """
 
 import random
-import shutil
 import signal
 
 import numpy as np
@@ -247,7 +246,9 @@ def test_voicebank_with_its_conversion_and_scores(tmp_path):
         found = tree(place)
         rows = found.pop("ovrl.csv").splitlines()
         done = found.pop("done.json").replace(bytes(place), b"")
-        roots = {name: x.replace(bytes(place), b"") for name, x in found.items()}
+        roots = {
+            name: x.replace(bytes(place), b"") for name, x in found.items()
+        }
         return sorted(rows), done, roots
 
     assert goes_on(tmp_path, work, same) > 40
@@ -411,7 +412,9 @@ def test_a_model_folder_that_is_replaced(tmp_path):
 
 def checkpoints(out):
     """Those of a run, the newest last."""
-    found = [x for x in (out / "save").glob("CKPT+*") if (x / "CKPT.yaml").exists()]
+    found = [
+        x for x in (out / "save").glob("CKPT+*") if (x / "CKPT.yaml").exists()
+    ]
     return sorted(found, key=lambda x: (x / "CKPT.yaml").stat().st_mtime_ns)
 
 
@@ -455,7 +458,9 @@ KILLED = [
 @pytest.mark.parametrize(
     ("name", "ranks", "results"), KILLED, ids=lambda x: str(x)
 )
-def test_a_recipe_that_is_killed_again_and_again(tmp_path, name, ranks, results):
+def test_a_recipe_that_is_killed_again_and_again(
+    tmp_path, name, ranks, results
+):
     """At random moments and changes, with checkpoints within epochs, one of
     which is then cut short: data preparation, training and results."""
     path = recipe_runs.RECIPES / name

@@ -342,7 +342,6 @@ class DynamicBrain(sb.Brain):
                 keep_recent=True,
             )
 
-
     def _mean_of_ranks(self) -> dict[str, float]:
         """Statistics of the epoch, over the steps of all ranks."""
         names, sums = list(self.sums), [*self.sums.values(), self.step]

@@ -16,7 +16,7 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,12 @@ import yaml
 from speechbrain.utils.checkpoints import (
     Checkpoint,
     Checkpointer,
+    ckpt_recency,
     mark_as_loader,
     mark_as_saver,
     register_checkpoint_hooks,
 )
-from speechbrain.utils.distributed import (
-    ddp_barrier,
-    if_main_process,
-    main_process_only,
-)
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 logger = logging.getLogger(__name__)
 
@@ -124,15 +121,40 @@ class SafeCheckpointer(Checkpointer):
         files = {k: final / v.name for k, v in checkpoint.paramfiles.items()}
         return Checkpoint(final, checkpoint.meta, files)
 
-    @staticmethod
-    @main_process_only
-    def _delete_checkpoint(
-        checkpoint: Checkpoint, verbosity: int = logging.INFO
+    def delete_checkpoints(
+        self,
+        *,
+        num_to_keep: int = 1,
+        min_keys: Sequence[str] | None = None,
+        max_keys: Sequence[str] | None = None,
+        importance_keys: Sequence[Callable] = (ckpt_recency,),
+        ckpt_predicate: Callable | None = None,
+        verbosity: int = logging.INFO,
     ) -> None:
-        part = checkpoint.path.with_name(PART + checkpoint.path.name)
-        os.rename(checkpoint.path, part)
-        shutil.rmtree(part)
-        logger.log(verbosity, "Deleted checkpoint in %s", checkpoint.path)
+        """Deletes the least important ones: SpeechBrain takes a folder apart
+        where it lies, here it loses its name first.
+
+        Arguments
+        ---------
+        num_to_keep, min_keys, max_keys, importance_keys
+            As SpeechBrain's.
+        ckpt_predicate, verbosity
+            As SpeechBrain's.
+        """
+        keys = [{"min_key": key} for key in min_keys or ()]
+        keys += [{"max_key": key} for key in max_keys or ()]
+        keys += [{"importance_key": key} for key in importance_keys]
+        found, kept = set(), set()
+        for key in keys:
+            ranked = self.find_checkpoints(ckpt_predicate=ckpt_predicate, **key)
+            found.update(checkpoint.path for checkpoint in ranked)
+            kept.update(checkpoint.path for checkpoint in ranked[:num_to_keep])
+        ddp_barrier()  # all have looked
+        if if_main_process():
+            for path in sorted(found - kept):
+                _discard(path, path.name)
+                logger.log(verbosity, "Deleted checkpoint in %s", path)
+        ddp_barrier()
 
     @staticmethod
     def _construct_checkpoint_objects(folders: list[Path]) -> list[Checkpoint]:
@@ -189,7 +211,7 @@ class SafeCheckpointer(Checkpointer):
         """
         keys = {"max_key": max_key, "min_key": min_key}
         if importance_key is not None or not (max_key or min_key):
-            keys["importance_key"] = importance_key or _newest
+            keys["importance_key"] = importance_key or ckpt_recency
         found = self.find_checkpoints(ckpt_predicate=ckpt_predicate, **keys)
         if not found:
             logger.info("No checkpoint found, starting anew.")
@@ -213,19 +235,19 @@ class SafeCheckpointer(Checkpointer):
         )
 
 
-def _newest(checkpoint: Checkpoint) -> float:
-    return checkpoint.meta["unixtime"]
-
-
 def _step_back(old: Path) -> None:
     """To its name if no other has taken it, else out of the way for good."""
     final = old.with_name(old.name[len(OLD) :])
     if not final.exists():
         os.rename(old, final)
         return
-    # It must not come back half deleted.
-    part = old.with_name(PART + final.name)
-    os.rename(old, part)
+    _discard(old, final.name)
+
+
+def _discard(path: Path, name: str) -> None:
+    """Removes a folder that must not be found half removed."""
+    part = path.with_name(PART + name)
+    os.rename(path, part)
     shutil.rmtree(part)
 
 

@@ -17,7 +17,6 @@ from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.pretrained.weights import read_weights
 from speechbrain_dsn.training.brain import DynamicBrain
 
-
 # No half precision: spectra overflow it.
 PRECISIONS = ("fp32", "bf16")
 REFUSED = {
