@@ -129,7 +129,7 @@ def take_notes(folder, rank, watched):
     save = torch.save  # opens its files out of Python's sight
 
     def save_and_note(what, path, *args, **kwargs):
-        note(changed, path)
+        note(folder / f"saved{rank}", path)
         save(what, path, *args, **kwargs)
 
     torch.save = save_and_note

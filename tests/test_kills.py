@@ -473,29 +473,29 @@ def test_a_recipe_that_is_killed_again_and_again(
     }
     flag = "--ckpt_interval_steps=1"
     whole, out, draw = tmp_path / "whole", tmp_path / "out", random.Random(1)
-    kills, broken = 0, False
     with recipe_runs.Recipes(tmp_path) as recipes:
         notes = tmp_path / "notes"
         took = recipes.done(path, data, whole, flag, notes=notes, **options)
         changes = len((notes / "changed0").read_text().splitlines())
-        for turn in range(40):
-            kill = {"seconds": draw.uniform(0, took["seconds"])}
+
+        def killed(**when):
+            codes = recipes(path, data, out, flag, **when, **options)["codes"]
+            dead = -signal.SIGKILL in codes
+            assert dead or not any(codes), recipes.said()[-3000:]
+            return dead
+
+        assert killed(die_before=changes // 2)
+        # The newest one lies within an epoch, the one before at its start.
+        newest, before = checkpoints(out)[-1:-3:-1]
+        cut = newest / "opt_network.ckpt"
+        cut.write_bytes(cut.read_bytes()[:1000])
+        assert killed(die_before=changes // 4)
+        assert f"{newest.name} CANNOT BE LOADED" in recipes.said()
+        assert f"Loading a checkpoint from {before}" in recipes.said()
+        for turn in range(8):
             if turn % 2:
-                kill = {"die_before": draw.randrange(changes)}
-            if turn >= 12:
-                kill = {}
-            found = recipes(path, data, out, flag, **kill, **options)
-            if broken is None:
-                assert "CANNOT BE LOADED" in recipes.said()
-                broken = True
-            if not any(found["codes"]):
-                break
-            assert -signal.SIGKILL in found["codes"], recipes.said()
-            kills += 1
-            kept = checkpoints(out)
-            if not broken and len(kept) > 1:
-                file = kept[-1] / "random_state.ckpt"
-                file.write_bytes(file.read_bytes()[:1000])
-                broken = None
-    assert kills >= 3 and broken
+                killed(die_before=draw.randrange(changes // 4))
+            else:
+                killed(seconds=draw.uniform(0, took["seconds"]))
+        assert not killed()
     same_end(out, whole)

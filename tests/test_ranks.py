@@ -126,8 +126,9 @@ def test_two_ranks_of_every_recipe(recipes, corpus, tmp_path, path):
     stages = [kind for kind in plan if kind in STAGES]
     assert len(first["stats"]) == len(stages)
     # One writer.
-    assert (notes / "changed0").is_file()
-    assert not (notes / "changed1").exists()
+    for kind in ("changed", "saved"):
+        assert (notes / f"{kind}0").is_file()
+        assert not (notes / f"{kind}1").exists()
     # One process with the doubled batch.
     one, alone = tmp_path / "one", tmp_path / "alone"
     for name in ("data", "lists", "labels"):
@@ -193,7 +194,9 @@ def test_recurrences_keep_their_precision_under_autocast():
     (under[0].sum() + under[1].sum()).backward()
     *plain, same = results()
     (plain[0].sum() + plain[1].sum()).backward()
-    for ours, theirs in zip([*under, weight.grad], [*plain, same.grad]):
+    for ours, theirs in zip(
+        [*under, weight.grad], [*plain, same.grad], strict=True
+    ):
         assert torch.equal(ours, theirs) and ours.dtype == torch.float32
 
 

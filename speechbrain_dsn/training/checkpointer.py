@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from speechbrain.dataio.dataloader import SaveableDataLoader
 from speechbrain.utils.checkpoints import (
     Checkpoint,
     Checkpointer,
@@ -120,6 +121,13 @@ class SafeCheckpointer(Checkpointer):
             _step_back(old)
         files = {k: final / v.name for k, v in checkpoint.paramfiles.items()}
         return Checkpoint(final, checkpoint.meta, files)
+
+    def _forget_positions(self) -> None:
+        """A loader keeps a position that it was given where the next
+        checkpoint, of a whole epoch, gives it none."""
+        for part in self.recoverables.values():
+            if isinstance(part, SaveableDataLoader):
+                part._speechbrain_recovery_skip_to = None
 
     def delete_checkpoints(
         self,
@@ -227,6 +235,7 @@ class SafeCheckpointer(Checkpointer):
                     type(error).__name__,
                     error,
                 )
+                self._forget_positions()
             else:
                 return checkpoint
         raise RuntimeError(
