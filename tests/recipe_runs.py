@@ -180,22 +180,23 @@ def mini_folder(data):
     return data
 
 
-def voicebank(data, rate=16000):
-    """VoiceBank's layout, from the mixtures of the mini set."""
+def voicebank(data, rate=16000, each=2, seconds=1.5):
+    """VoiceBank's layout, from the mixtures of the mini set: so many
+    utterances of each speaker."""
     root = miniset_folder()
     mixtures = load_fixed_list(root / "enhance_valid.csv", root)[:6]
     names = {
-        "trainset_28spk": ["p225_001", "p225_002", "p226_001", "p226_002"],
+        "trainset_28spk": ["p225_001", "p226_001", "p225_002", "p226_002"],
         "testset": ["p232_001", "p257_001"],
     }
     for part, stems in names.items():
-        for stem in stems:
+        for stem in stems[: 2 * each if part != "testset" else each]:
             pair = mixtures.pop().render()
             for kind, wav in zip(("noisy", "clean"), pair, strict=True):
                 suffix = "_16k" if rate == 16000 else ""
                 path = data / f"{kind}_{part}_wav{suffix}" / f"{stem}.wav"
                 path.parent.mkdir(exist_ok=True, parents=True)
-                write_audio(path, wav[: 3 * rate // 2], rate)
+                write_audio(path, wav[: round(seconds * rate)], rate)
     return data
 
 
