@@ -31,8 +31,8 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     run_opts : RunOptions
         From SpeechBrain's command line.
     """
-    data = hparams["data"]
     check_run_options(run_opts)
+    data = hparams["data"]
     check_scores(hparams)
     teacher = load_teacher(hparams, DynamicBrain.network)
     data.prepare()

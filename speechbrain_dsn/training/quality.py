@@ -106,8 +106,8 @@ def run_quality(hparams: dict[str, Any], run_opts: Any) -> None:
     run_opts : RunOptions
         From SpeechBrain's command line.
     """
-    data = hparams["data"]
     check_run_options(run_opts)
+    data = hparams["data"]
     data.prepare()
     brain, _ = fit_network(QualityBrain, hparams, run_opts)
     run_on_main(

@@ -101,8 +101,8 @@ def run_separation(hparams: dict[str, Any], run_opts: Any) -> None:
     run_opts : RunOptions
         From SpeechBrain's command line.
     """
-    data = hparams["data"]
     check_run_options(run_opts)
+    data = hparams["data"]
     teacher = load_teacher(hparams, SeparationBrain.network)
     data.prepare()
     brain, valid = fit_network(SeparationBrain, hparams, run_opts, teacher)
