@@ -125,7 +125,12 @@ def take_notes(folder, rank, watched):
     wrap("on_stage_end", stats)
     wrap("fit", weights)
     changed = folder / f"changed{rank}"
-    faults.on_change(watched, lambda event, path: note(changed, path))
+
+    def note_change(event, path):
+        if event != "os.mkdir":  # all see to it that a folder is there
+            note(changed, path)
+
+    faults.on_change(watched, note_change)
     save = torch.save  # opens its files out of Python's sight
 
     def save_and_note(what, path, *args, **kwargs):

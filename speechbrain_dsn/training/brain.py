@@ -360,7 +360,7 @@ class DynamicBrain(sb.Brain):
             "step": self.step,
             "avg_train_loss": float(self.avg_train_loss),
             "optimizer_step": self.optimizer_step,
-            "sums": self.sums,
+            "sums": getattr(self, "sums", {}),  # none before an epoch
         }
         Path(path).write_text(yaml.safe_dump(state), "utf-8")
 
