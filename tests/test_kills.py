@@ -437,12 +437,13 @@ def same_end(out, whole):
     ours, theirs = checkpoints(out)[-1], checkpoints(whole)[-1]
     for path in theirs.glob("*.ckpt"):
         mine = ours / path.name
-        try:
-            wanted = torch.load(path, weights_only=True)
-        except Exception:  # counters and positions are text
-            assert mine.read_bytes() == path.read_bytes(), path.name
-        else:
-            found = torch.load(mine, weights_only=True)
+        if mine.read_bytes() != path.read_bytes():
+            # Of numbers that were learned the last digit may differ.
+            learned = ("opt_network", "opt_policy", "enhancer", "separator")
+            assert path.stem in learned
+            found, wanted = (
+                torch.load(x, weights_only=True) for x in (mine, path)
+            )
             torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
     for path in whole.glob("**/*.safetensors"):
         inside = path.relative_to(whole)
