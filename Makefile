@@ -13,7 +13,7 @@ JOBS ?= 2
 help:
 	@echo "make demo    enhance the bundled clips, train a small model on them"
 	@echo "make test    run the tests and measure their coverage"
-	@echo "make trust   hostile files, bad audio, fuzzing and a soak: hours"
+	@echo "make trust   hostile files, bad audio, fuzzing, kills, ranks, a soak: hours"
 	@echo "make docs    build the pages and run the notebook: build/docs/html"
 	@echo "make lint    check the style"
 	@echo "make format  correct the style"
@@ -37,7 +37,8 @@ SOAK_HOURS ?= 6
 trust: export OMP_NUM_THREADS ?= 1
 trust: $(VENV)/installed-test
 	TRUST_CASES=$(TRUST_CASES) $(BIN)/python -m pytest -n $(JOBS) \
-		-m "trust or not trust" tests/test_untrusted.py tests/test_bad_audio.py \
+		-m "trust or not trust" tests/test_untrusted.py \
+		tests/test_bad_audio.py tests/test_kills.py tests/test_ranks.py \
 		tests/test_shards.py tests/test_dns_recipe.py
 	$(BIN)/python benchmarks/soak.py --hours $(SOAK_HOURS)
 

@@ -1,11 +1,5 @@
 """Stages, schedules, clips and checkpoints of the training."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-
 import pytest
 import speechbrain as sb
 import torch
@@ -142,48 +136,6 @@ def test_named_checkpoint_replaces_the_one_before(tmp_path):
     layer.weight.data.zero_()
     checkpointer.recover_if_possible()
     assert layer.weight.unique().tolist() == [2.0]
-
-
-@pytest.mark.parametrize("files_before_kill", [0, 1, 2])
-def test_kill_while_saving_leaves_the_checkpoint_before(
-    tmp_path, files_before_kill
-):
-    script = textwrap.dedent(
-        f"""
-        import os, signal, torch
-        from speechbrain_dsn.training import checkpointer as module
-
-        layers = {{n: torch.nn.Linear(2, 2) for n in ("a", "b")}}
-        saver = module.SafeCheckpointer({str(tmp_path)!r}, layers)
-        for layer in layers.values():
-            layer.weight.data.fill_(1.0)
-        saver.save_checkpoint()
-        for layer in layers.values():
-            layer.weight.data.fill_(2.0)
-        written = 0
-
-        def save_then_die(obj, path):
-            global written
-            if written == {files_before_kill}:
-                os.kill(os.getpid(), signal.SIGKILL)
-            written += 1
-            torch.save(obj.state_dict(), path)
-
-        saver.custom_save_hooks = dict.fromkeys(layers, save_then_die)
-        if {files_before_kill} == len(layers):
-            module._sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
-        saver.save_checkpoint()
-        """
-    )
-    done = subprocess.run([sys.executable, "-c", script], env=os.environ)
-    assert done.returncode == -signal.SIGKILL
-    layers = {n: torch.nn.Linear(2, 2) for n in ("a", "b")}
-    assert list(tmp_path.glob(".part-*"))
-    checkpointer = SafeCheckpointer(tmp_path, layers)
-    assert not list(tmp_path.glob(".part-*"))
-    checkpointer.recover_if_possible()
-    for layer in layers.values():
-        assert layer.weight.unique().tolist() == [1.0]
 
 
 def test_a_net_can_learn_from_its_open_self():

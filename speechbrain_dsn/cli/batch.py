@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_batch_arguments",
+    "claim_outputs",
     "plot_path",
-    "refuse_existing",
     "run_batch",
 ]
 
@@ -29,7 +29,8 @@ Report = TypeVar("Report")
 
 
 def add_batch_arguments(parser: argparse.ArgumentParser, drawn: str) -> None:
-    """Declare inputs, outputs, budget, plots and ``--overwrite``.
+    """Declare inputs, outputs, budget, plots, and what is done about outputs
+    that exist.
 
     Arguments
     ---------
@@ -62,17 +63,23 @@ def add_batch_arguments(parser: argparse.ArgumentParser, drawn: str) -> None:
         action="store_true",
         help=f"draw spectrograms and {drawn} beside each output",
     )
-    parser.add_argument(
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
         "--overwrite",
         action="store_true",
         help="replace outputs that exist",
+    )
+    existing.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where a batch was stopped: leave out what is done",
     )
 
 
 def run_batch(
     title: str,
     jobs: Sequence[Job],
-    work: Callable[[Job, Callable[[float], None]], Report],
+    work: Callable[[Job, Callable[[float], None]], Report | None],
 ) -> tuple[list[Report], list[str]]:
     """One after the other; a bad one is reported, the rest goes on.
 
@@ -83,7 +90,8 @@ def run_batch(
     jobs : sequence of Job
         What to do.
     work : callable
-        Does one, and tells the seconds that it advanced by.
+        Does one, and tells the seconds that it advanced by; None for one
+        that was done before.
 
     Returns
     -------
@@ -109,10 +117,15 @@ def run_batch(
     ) as bar:
         for job in trimmed(jobs):
             try:
-                reports.append(work(job, bar.update))
+                report = work(job, bar.update)
             except InputError as error:
                 problems.append(named(job.path, error))
                 complain(problems[-1])
+            else:
+                if report is None:
+                    bar.update(known.get(job, 0.0))
+                else:
+                    reports.append(report)
     return reports, problems
 
 
@@ -121,9 +134,9 @@ def plot_path(output: Path) -> Path:
     return output.with_name(output.name + ".png")
 
 
-def refuse_existing(
+def claim_outputs(
     job: Job, outputs: Sequence[Path], args: argparse.Namespace
-) -> None:
+) -> bool:
     """See that the input is there, then make the folder of its outputs.
 
     Arguments
@@ -133,7 +146,13 @@ def refuse_existing(
     outputs : sequence of Path
         What it writes, plots left out.
     args : argparse.Namespace
-        With ``plot`` and ``overwrite``.
+        With ``plot``, ``overwrite`` and ``resume``.
+
+    Returns
+    -------
+    bool
+        Whether there is work left: not, with ``resume``, where all outputs
+        are there, each of which appeared when it was complete.
 
     Raises
     ------
@@ -143,12 +162,15 @@ def refuse_existing(
     """
     from speechbrain_dsn.dataio.audio import probe
 
+    wanted = [*outputs, *([plot_path(job.output)] if args.plot else [])]
+    if args.resume and all(output.exists() for output in wanted):
+        return False
     probe(job.path)
-    plots = [plot_path(job.output)] if args.plot else []
-    for output in [*outputs, *plots]:
-        if output.exists() and not args.overwrite:
+    for output in wanted:
+        if output.exists() and not (args.overwrite or args.resume):
             raise InputError(
-                f"{output} exists already: expected a new name, or --overwrite"
+                f"{output} exists already: expected a new name, --overwrite, "
+                "or --resume to go on"
             )
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)
@@ -156,3 +178,4 @@ def refuse_existing(
         raise InputError(
             f"cannot make folder {job.output.parent}: {error.strerror}"
         ) from error
+    return True

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from speechbrain_dsn.cli.batch import (
     add_batch_arguments,
+    claim_outputs,
     plot_path,
-    refuse_existing,
     run_batch,
 )
 from speechbrain_dsn.cli.output import (
@@ -65,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
     for problem in problems:
         complain(problem)
 
-    def enhance(job: Job, progress: Any) -> FileReport:
-        refuse_existing(job, [job.output], args)
+    def enhance(job: Job, progress: Any) -> FileReport | None:
+        if not claim_outputs(job, [job.output], args):
+            return None
         report = work(job.path, job.output, progress=progress)
         if args.plot:
             draw(report, plot_path(job.output))
@@ -95,7 +96,7 @@ def _worker(args: argparse.Namespace) -> Any:
             session,
             budget=args.budget,
             hold=args.hold,
-            overwrite=args.overwrite,
+            overwrite=args.overwrite or args.resume,
         )
     if args.hold:
         raise InputError("--hold: expected --stream with it")
@@ -106,7 +107,10 @@ def _worker(args: argparse.Namespace) -> Any:
     model.expect("enhancement")
     model.decide(args.budget)
     return partial(
-        enhance_to_file, model, budget=args.budget, overwrite=args.overwrite
+        enhance_to_file,
+        model,
+        budget=args.budget,
+        overwrite=args.overwrite or args.resume,
     )
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from speechbrain_dsn.cli.batch import (
     add_batch_arguments,
+    claim_outputs,
     plot_path,
-    refuse_existing,
     run_batch,
 )
 from speechbrain_dsn.cli.output import (
@@ -77,14 +77,15 @@ def run(args: argparse.Namespace) -> int:
                 )
         return found
 
-    def work(job: Job, progress: Any) -> SeparationReport:
-        refuse_existing(job, outputs(job), args)
+    def work(job: Job, progress: Any) -> SeparationReport | None:
+        if not claim_outputs(job, outputs(job), args):
+            return None
         report = separate_to_files(
             model,
             job.path,
             job.output,
             args.budget,
-            args.overwrite,
+            args.overwrite or args.resume,
             progress=progress,
         )
         if args.plot:

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from speechbrain_dsn.dataio.audio import read_audio
-from speechbrain_dsn.dataio.tables import write_text
+from speechbrain_dsn.dataio.tables import replacing, write_text
 from speechbrain_dsn.errors import InputError
 
 
@@ -171,13 +171,11 @@ class AudioStore:
         cache.parent.mkdir(parents=True, exist_ok=True)
         index.unlink(missing_ok=True)
         clips, start = {}, 0
-        part = cache.with_name(f"{cache.name}.{os.getpid()}.part")
-        with open(part, "wb") as out:
+        with replacing(cache) as part, open(part, "wb") as out:
             for name, clip in self._decode(names, progress):
                 out.write(to_int16(clip).astype("<i2").tobytes())
                 clips[name] = (start, len(clip))
                 start += len(clip)
-        os.replace(part, cache)
         content = {"key": key, "clips": clips, "bad": self.bad}
         write_text(index, json.dumps(content))
         return content

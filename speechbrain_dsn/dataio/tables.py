@@ -10,7 +10,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from speechbrain_dsn.errors import InputError
@@ -40,11 +41,34 @@ def write_bytes(path: os.PathLike, content: bytes) -> None:
     content : bytes
         The file.
     """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: os.PathLike) -> Iterator[Path]:
+    """A temporary name to write a file under: it gets its own name at the
+    end, and is removed on an error, such as a full disk.
+
+    Arguments
+    ---------
+    path : path
+        In a folder that is there.
+
+    Returns
+    -------
+    context manager
+        Gives the temporary name.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_csv(

@@ -15,11 +15,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from speechbrain_dsn.nnet.precision import full_precision
+
 # Sequences up to which states are rows: a batched product with a few columns
 # runs ten times slower than one with as many rows.
 FEW = 8
 
 
+@full_precision
 def gru_scan(
     x: Tensor,
     weight_ih: Tensor,
@@ -74,6 +77,7 @@ def gru_scan(
     return _Scan.apply(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, reverse)
 
 
+@full_precision
 def gru_steps(
     projected: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor
 ) -> Tensor:

@@ -16,7 +16,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from speechbrain_dsn.nnet.precision import full_precision
 
+
+@full_precision
 def selective_scan(
     projected: Tensor,
     weight_hh: Tensor,
@@ -160,6 +163,7 @@ def _use(gate: Tensor | None, picked: Tensor | None, t: int) -> Tensor | None:
     return gate if picked is None else gate * picked[t]
 
 
+@full_precision
 def selective_steps(
     x: Tensor,
     weights: tuple[Tensor, Tensor, Tensor, Tensor],

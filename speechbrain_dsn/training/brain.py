@@ -10,17 +10,19 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import speechbrain as sb
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import save
 from speechbrain.utils.checkpoints import (
     mark_as_loader,
     mark_as_saver,
     register_checkpoint_hooks,
 )
+from speechbrain.utils.distributed import run_on_main
 from torch import Tensor
 
 from speechbrain_dsn.cost import (
@@ -30,6 +32,7 @@ from speechbrain_dsn.cost import (
     gates_at,
 )
 from speechbrain_dsn.dataio.mixing import Batch
+from speechbrain_dsn.dataio.tables import write_bytes
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import decided, random_gate
 from speechbrain_dsn.losses import (
@@ -87,7 +90,7 @@ class DynamicBrain(sb.Brain):
                 raise InputError(
                     "layerwise: expected a lobe whose levels add to each other"
                 )
-            if not self.step:  # else a checkpoint of mid epoch filled them
+            if not self.step:  # an epoch that goes on keeps its own
                 self.sums: dict[str, float] = {}
         elif stage == sb.Stage.VALID:
             self.validation = self.make_validation()
@@ -136,21 +139,25 @@ class DynamicBrain(sb.Brain):
         super().optimizers_step()
 
     @mark_as_saver
-    def _save(self, path: str) -> None:
-        """Adds the statistics so far, and what the position counts."""
-        super()._save(path)
-        more = {"sums": getattr(self, "sums", {}), "dealt": self._dealt}
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(yaml.dump(more, sort_keys=False))
+    def _save(self, path: Path) -> None:
+        """What SpeechBrain saves, the statistics so far, and what the
+        position counts."""
+        state = {
+            "step": self.step,
+            "avg_train_loss": float(self.avg_train_loss),
+            "optimizer_step": self.optimizer_step,
+            "sums": getattr(self, "sums", {}),  # none before an epoch
+            "dealt": self._dealt,
+        }
+        Path(path).write_text(yaml.safe_dump(state), "utf-8")
 
     @mark_as_loader
-    def _recover(self, path: str, end_of_epoch: bool) -> None:
+    def _recover(self, path: Path, end_of_epoch: bool) -> None:
         """Refuses a position in an epoch that was dealt otherwise: the
         checkpointer then takes the checkpoint before."""
         super()._recover(path, end_of_epoch)
-        with open(path, encoding="utf-8") as file:
-            saved = yaml.safe_load(file)
-        self.sums = saved.get("sums", {})
+        saved = yaml.safe_load(Path(path).read_text("utf-8"))
+        self.sums = saved.get("sums", {})  # absent before version 0.2
         dealt = saved.get("dealt", self._dealt)
         if not end_of_epoch and dealt != self._dealt:
             raise InputError(
@@ -349,8 +356,7 @@ class DynamicBrain(sb.Brain):
     ) -> None:
         """Logs the epoch and saves a checkpoint."""
         if stage == sb.Stage.TRAIN:
-            steps = max(self.step, 1)
-            self.train_stats = {k: v / steps for k, v in self.sums.items()}
+            self.train_stats = self._mean_of_ranks()
             return
         scores = self.validation.summary()
         scores["loss"] = stage_loss
@@ -360,16 +366,26 @@ class DynamicBrain(sb.Brain):
             valid_stats=scores,
         )
         if epoch == self.hparams.snapshot_epoch:
-            save_file(
-                self.enhancer.state_dict(),
-                f"{self.hparams.output_folder}/epoch{epoch}.safetensors",
-            )
+            path = f"{self.hparams.output_folder}/epoch{epoch}.safetensors"
+            weights = self.enhancer.state_dict()
+            run_on_main(lambda: write_bytes(path, save(weights)))
         if self.checkpointer is not None:
             self.checkpointer.save_and_keep_only(
                 meta={"epoch": epoch, "gates": self.gates, **scores},
                 num_to_keep=self.hparams.checkpoints_to_keep,
                 keep_recent=True,
             )
+
+    def _mean_of_ranks(self) -> dict[str, float]:
+        """Statistics of the epoch, over the steps of all ranks."""
+        names, sums = list(self.sums), [*self.sums.values(), self.step]
+        if self.distributed_launch:
+            both = torch.tensor(sums, dtype=torch.float64, device=self.device)
+            torch.distributed.all_reduce(both)
+            sums = both.tolist()
+        *sums, steps = sums
+        steps = max(steps, 1)
+        return {k: x / steps for k, x in zip(names, sums, strict=True)}
 
 
 def _repeated(x: Tensor, like: Tensor) -> Tensor:

@@ -13,7 +13,11 @@ from speechbrain.utils.distributed import run_on_main
 
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.training.brain import DynamicBrain
-from speechbrain_dsn.training.fit import fit_network, load_teacher
+from speechbrain_dsn.training.fit import (
+    check_run_options,
+    fit_network,
+    load_teacher,
+)
 from speechbrain_dsn.training.results import write_results
 
 
@@ -27,6 +31,7 @@ def run_enhancement(hparams: dict[str, Any], run_opts: Any) -> None:
     run_opts : RunOptions
         From SpeechBrain's command line.
     """
+    check_run_options(run_opts)
     data = hparams["data"]
     check_scores(hparams)
     teacher = load_teacher(hparams, DynamicBrain.network)

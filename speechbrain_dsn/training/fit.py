@@ -17,6 +17,19 @@ from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.pretrained.weights import read_weights
 from speechbrain_dsn.training.brain import DynamicBrain
 
+# No half precision: spectra overflow it.
+PRECISIONS = ("fp32", "bf16")
+REFUSED = {
+    "compile": "not supported, gates change from clip to clip what is "
+    "computed: expected a run without it",
+    "jit": "not supported, decisions are no TorchScript: expected a run "
+    "without it",
+    "data_parallel_backend": "not supported, decisions cannot be gathered: "
+    "expected torchrun --nproc_per_node",
+    "auto_mix_prec": "half precision is not supported: expected --precision "
+    "bf16",
+}
+
 
 def fit_network(
     brain_class: type[DynamicBrain],
@@ -74,14 +87,38 @@ def fit_network(
         train_loader_kwargs={
             "batch_size": None,
             "num_workers": hparams.setdefault("loader_workers", 0),
-            # Of its own, lest a run that goes on in mid epoch, and so opens
-            # its loader once more, draws other noise than one that does not.
+            # Of its own: by default a loader draws from the common generator
+            # each time it starts, and an epoch that goes on starts it again.
             "generator": torch.Generator(),
         },
         valid_loader_kwargs={"batch_size": None},
     )
     brain.on_evaluate_start()
     return brain, valid
+
+
+def check_run_options(run_opts: Any) -> None:
+    """Refuses what SpeechBrain's command line offers and no recipe can do.
+
+    Arguments
+    ---------
+    run_opts : RunOptions
+        From SpeechBrain's command line.
+
+    Raises
+    ------
+    InputError
+        Before any work starts.
+    """
+    for name, reason in REFUSED.items():
+        if getattr(run_opts, name):
+            raise InputError(f"--{name}: {reason}")
+    for name in ("precision", "eval_precision"):
+        found = getattr(run_opts, name)
+        if found not in PRECISIONS:
+            raise InputError(
+                f"--{name} {found}: expected {' or '.join(PRECISIONS)}"
+            )
 
 
 def load_teacher(

@@ -23,7 +23,7 @@ from speechbrain_dsn.metrics import METRICS, pearson
 from speechbrain_dsn.pretrained import make_card, save_model
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.degradation import NOISY
-from speechbrain_dsn.training.fit import fit_network
+from speechbrain_dsn.training.fit import check_run_options, fit_network
 from speechbrain_dsn.training.labelled import LabelledSignals, QualityBatch
 from speechbrain_dsn.training.results import run_info
 
@@ -106,6 +106,7 @@ def run_quality(hparams: dict[str, Any], run_opts: Any) -> None:
     run_opts : RunOptions
         From SpeechBrain's command line.
     """
+    check_run_options(run_opts)
     data = hparams["data"]
     data.prepare()
     brain, _ = fit_network(QualityBrain, hparams, run_opts)

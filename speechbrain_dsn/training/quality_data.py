@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch.utils.data import Dataset
 
 from speechbrain_dsn.dataio.mixing import MixtureSampler
 from speechbrain_dsn.dataio.ovrl import Job, fill_table, mixture_key
+from speechbrain_dsn.dataio.tables import replacing
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.lobes.models.quality import TARGETS
 from speechbrain_dsn.lobes.predictor import QualityPredictor
@@ -219,10 +219,8 @@ class QualityData(FolderData):
     def _write_features(self, path: Path, heard: np.ndarray) -> None:
         parts = self.predictor.segments(torch.from_numpy(heard))
         features = self.predictor.features(parts).half().numpy()
-        part = path.with_suffix(f".{os.getpid()}.part")
-        with open(part, "wb") as file:
+        with replacing(path) as part, open(part, "wb") as file:
             np.save(file, features)
-        os.replace(part, path)
 
     def train(self, counter: Any) -> Dataset:
         """Batches of training clips.

@@ -15,7 +15,11 @@ from speechbrain_dsn.cost import Decision
 from speechbrain_dsn.dataio.speakers import SpeakerBatch
 from speechbrain_dsn.losses.permutation import upit_si_sdr
 from speechbrain_dsn.training.brain import DynamicBrain
-from speechbrain_dsn.training.fit import fit_network, load_teacher
+from speechbrain_dsn.training.fit import (
+    check_run_options,
+    fit_network,
+    load_teacher,
+)
 from speechbrain_dsn.training.separation_results import (
     write_separation_results,
 )
@@ -97,6 +101,7 @@ def run_separation(hparams: dict[str, Any], run_opts: Any) -> None:
     run_opts : RunOptions
         From SpeechBrain's command line.
     """
+    check_run_options(run_opts)
     data = hparams["data"]
     teacher = load_teacher(hparams, SeparationBrain.network)
     data.prepare()

@@ -292,10 +292,14 @@ class SeparationCorpus:
             split: read_mixtures(path) for split, path in lists.items()
         }
         if self.voices:
-            speech = speaker_files(self.voices)
-            noise = [mixture.noise for mixture in self.mixtures["train"]]
-            noise = [(str(path), "noise") for path in noise if path]
-            self.sampler = self.make_sampler(speech, noise)
+            # The first one decodes; the others find its cache.
+            run_on_main(self._mix, post_func=self._mix)
+
+    def _mix(self) -> None:
+        speech = speaker_files(self.voices)
+        noise = [mixture.noise for mixture in self.mixtures["train"]]
+        noise = [(str(path), "noise") for path in noise if path]
+        self.sampler = self.make_sampler(speech, noise)
 
     def train(self, counter: Any) -> Dataset:
         """Batches of training clips.
