@@ -91,7 +91,13 @@ def no_file_beyond(size, kill=False):
     or, with ``kill``, the end."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if kill else signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    _limit_files(size)
+
+
+def _limit_files(size=None):
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = most if size is None else size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
 
 
 def fork(work):
@@ -111,6 +117,7 @@ def fork(work):
     except BaseException:
         traceback.print_exc()
     finally:
+        _limit_files()  # of pytest's own, where output is captured
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -31,6 +31,7 @@ import soundfile
 
 from speechbrain_dsn.dataio.tables import write_text
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.optional import import_optional
 
 META = "meta.json"
 LOUDEST = 0.99  # of 16 bit
@@ -57,8 +58,6 @@ def import_webdataset() -> ModuleType:
     InputError
         It is not installed.
     """
-    from speechbrain_dsn.metrics.score import import_optional
-
     hint = "shards need it, pip install 'speechbrain-dsn[shards]'"
     return import_optional("webdataset", hint)
 

@@ -149,7 +149,8 @@ class DynamicBrain(sb.Brain):
             "sums": getattr(self, "sums", {}),  # none before an epoch
             "dealt": self._dealt,
         }
-        Path(path).write_text(yaml.safe_dump(state), "utf-8")
+        text = yaml.safe_dump(state, sort_keys=False)  # as they are logged
+        Path(path).write_text(text, "utf-8")
 
     @mark_as_loader
     def _recover(self, path: Path, end_of_epoch: bool) -> None:
