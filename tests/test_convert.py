@@ -113,6 +113,48 @@ def test_sepformer_is_the_same(heads, units, layers, activation, before, names):
     assert bool(across) == (names == "auto")
 
 
+def in_speechbrains_blocks(masknet):
+    """The same net, its blocks those of SpeechBrain."""
+
+    def hosted(block):
+        host = SBTransformerBlock(
+            len(block.layers),
+            block.out_channels,
+            block.nhead,
+            block.d_ffn,
+            use_positional_encoding=True,
+            norm_before=True,
+        )
+        names = [name for name in host.state_dict() if "pos_enc" not in name]
+        weights = dict(zip(names, block.state_dict().values(), strict=True))
+        host.load_state_dict({**host.state_dict(), **weights})
+        return host
+
+    masknet = copy.deepcopy(masknet)
+    for layer in masknet.dual_mdl:
+        layer.intra_mdl = hosted(layer.intra_mdl)
+        layer.inter_mdl = hosted(layer.inter_mdl)
+    return masknet.eval()
+
+
+def test_our_separator_is_speechbrains_sepformer():
+    """What is shown of one that is converted is so of the other."""
+    sizes = TINY_DUAL_PATH | {"utilizations": [1.0]}
+    own = shaken(DualPathSeparator(**sizes)).masknet
+    host = in_speechbrains_blocks(own)
+    code = torch.randn(2, sizes["channels"], 90)
+    torch.testing.assert_close(host(code), own(code), atol=1e-5, rtol=0)
+    slim = [convert(net, gated=True)[0].state_dict() for net in (own, host)]
+    ours = [
+        name
+        for name in slim[0]
+        if "intra_mdl" in name and ".policy." not in name
+    ]
+    assert ours
+    for name in ours:
+        assert torch.equal(slim[0][name], slim[1][name]), name
+
+
 @settings(max_examples=4)
 @given(
     st.sampled_from(["LSTM", "GRU"]),
