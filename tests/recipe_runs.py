@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import talkers
+from tiny_dns import make_corpus, make_shards
 from yaml_files import top_level_keys
 
 from speechbrain_dsn.dataio.audio import write_audio
@@ -44,6 +45,9 @@ SHORT = {
     "exits": [1, 2],
     "clips": 4,
     "enhancers": [],
+    "dropout": 0.0,  # of quality nets: ranks would draw other masks
+    "lanes": 2,
+    "loader_workers": 0,
 }
 
 
@@ -216,6 +220,13 @@ def speakers(data):
     return root
 
 
+def dns(data):
+    """Four shards of two clips: batches of all ranks are of one size."""
+    clips = {"clips_per_shard": 2, "hours": 8 * 0.5 / 3600}
+    make_shards(make_corpus(data.parent / "dns_challenge"), data, **clips)
+    return data
+
+
 def corpora(folder):
     """A function from a YAML to a folder with what it trains on."""
     wsj = ("tr", "cv", "tt")
@@ -225,6 +236,7 @@ def corpora(folder):
         "Folders-quality": mini_folder,
         "Folders-separation": speakers,
         "Voicebank-enhance": voicebank,
+        "DNS-enhancement": dns,
         "WSJ0Mix-separation": lambda at: talkers.tree(
             at, wsj, ("mix", "s1", "s2")
         ),

@@ -16,6 +16,7 @@ import recipe_runs
 import speechbrain as sb
 import torch
 from safetensors.torch import load_file
+from yaml_files import top_level_keys
 
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.miniset import miniset_folder
@@ -129,6 +130,8 @@ def test_two_ranks_of_every_recipe(recipes, corpus, tmp_path, path):
     for kind in ("changed", "saved"):
         assert (notes / f"{kind}0").is_file()
         assert not (notes / f"{kind}1").exists()
+    if "lanes" in top_level_keys(path):
+        return  # shards are dealt to ranks: a larger batch holds other clips
     # One process with the doubled batch.
     one, alone = tmp_path / "one", tmp_path / "alone"
     for name in ("data", "lists", "labels"):

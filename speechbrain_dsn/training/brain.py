@@ -138,6 +138,11 @@ class DynamicBrain(sb.Brain):
                     parameter.grad = None
         super().optimizers_step()
 
+    def _save_intra_epoch_ckpt(self) -> None:
+        """One rank writes: what it writes has to be so for all of them."""
+        self.sums = {k: x * self.step for k, x in self._mean_of_ranks().items()}
+        super()._save_intra_epoch_ckpt()
+
     @mark_as_saver
     def _save(self, path: Path) -> None:
         """What SpeechBrain saves, the statistics so far, and what the
