@@ -301,6 +301,13 @@ def test_other_bad_input_is_refused():
         small.encode(np.full((1, 1, 4), np.nan))
 
 
+def test_nan_has_no_integer():
+    gru = nn.GRU(4, 8)
+    net = quantized(gru, torch.randn(2, 5, 4), uniform_widths(8))
+    with pytest.raises(ValueError, match="found NaN in the input"):
+        net(torch.full((1, 3, 4), float("nan")))
+
+
 def test_a_missing_compiler_is_named(tmp_path):
     with pytest.raises(InputError, match="no C compiler 'no-such-cc'"):
         compile_kernel(tmp_path, "no-such-cc")

@@ -249,7 +249,14 @@ class QuantizedGRU(nn.Module):
         -------
         Tensor
             ``[N, T, G H]``, of the type of ``x``.
+
+        Raises
+        ------
+        ValueError
+            If an input is NaN, for which there is no integer.
         """
+        if x.isnan().any():
+            raise ValueError("found NaN in the input, expected numbers")
         quantisers = self.scheme.quantisers
         codes = self.run(quantisers["input"].encode(x), is_open)
         return quantisers["state"].decode(codes).to(x.dtype)
