@@ -7,6 +7,7 @@ milliseconds.
 """
 
 import errno
+import logging
 import os
 import resource
 import signal
@@ -90,6 +91,7 @@ def no_file_beyond(size, kill=False):
     """No file grows beyond ``size`` bytes: an error in the midst of a write,
     or, with ``kill``, the end."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL if kill else signal.SIG_IGN)
+    logging.disable()  # pytest's files, where output goes, grow as well
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_files(size)
 
@@ -117,7 +119,7 @@ def fork(work):
     except BaseException:
         traceback.print_exc()
     finally:
-        _limit_files()  # of pytest's own, where output is captured
+        _limit_files()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
