@@ -71,7 +71,9 @@ class AlignedStream:
         self._rest = torch.zeros(batch_size, 0, device=device)
         self._delay = enhancer.delay  # samples still to be left out
         self._taken = self._given = 0
-        self._gates: list[Tensor] = []
+        # Bytes [T, B, K] in one piece: a small tensor for each block would
+        # stay between large ones that go, and so keep their memory.
+        self._gates, self._choices = bytearray(), 1
 
     @torch.inference_mode()
     def push(self, wav: Tensor) -> Tensor:
@@ -100,7 +102,9 @@ class AlignedStream:
             gates = wav.new_ones(len(wav), whole // self.enhancer.hop, 1)
         else:
             gates = decision.values
-        self._gates.append((gates > 0.5).cpu())
+        is_open = (gates > 0.5).transpose(0, 1).contiguous().cpu()
+        self._choices = gates.size(2)
+        self._gates += memoryview(is_open.numpy()).cast("B")
         start = min(self._delay, whole)
         self._delay -= start
         self._given += whole - start
@@ -132,7 +136,9 @@ class AlignedStream:
         Decision
             On the CPU.
         """
-        values = torch.cat(self._gates, 1).float()
+        gates = np.frombuffer(bytes(self._gates), bool)
+        gates = gates.reshape(-1, len(self._rest), self._choices)
+        values = torch.from_numpy(gates.swapaxes(0, 1).astype(np.float32))
         return Decision(values, self.enhancer.report().frame_rate, lengths)
 
     def meter(self) -> MacMeter:
