@@ -31,7 +31,7 @@ test: $(VENV)/installed-test
 
 # The long part of the tests of docs/trust.md. TRUST_CASES is the number of
 # cases of each fuzz test, SOAK_HOURS the audio that one stream hears.
-TRUST_CASES ?= 20000
+TRUST_CASES ?= 25000
 SOAK_HOURS ?= 6
 
 trust: export OMP_NUM_THREADS ?= 1

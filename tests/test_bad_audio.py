@@ -509,6 +509,16 @@ def configurations(draw):
 @pytest.mark.parametrize("limit", [20_000])
 @settings(fuzz, max_examples=max(60, CASES // 50))  # each builds a network
 @given(configurations())
+@example(
+    config=ModelConfig(
+        "a",
+        "dual_path",
+        {"channels": 4, "num_layers": 4},
+        "mixture",
+        sample_rate=8000,
+        kind="separation",
+    )
+)
 def test_any_arguments_in_range_build_or_are_refused(limit, config):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(configs, "MAX_PARAMETERS", limit)

@@ -394,6 +394,9 @@ class ModelConfig:
                 frame.lobe = LOBES[self.lobe].build(
                     **frame.lobe_arguments, **self.lobe_arguments
                 )
+            # Layers that were copied from others, as a dual path's, have
+            # registered nothing.
+            _check_size(sum(p.numel() for p in frame.parameters()))
         except (ValueError, ArithmeticError, RuntimeError) as error:
             line = " ".join(str(error).split())
             raise InputError(
@@ -504,6 +507,14 @@ def _line(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
+def _check_size(parameters: int) -> None:
+    if parameters > MAX_PARAMETERS:
+        raise InputError(
+            f"more than {MAX_PARAMETERS} parameters, expected a network "
+            "that fits in memory"
+        )
+
+
 @contextmanager
 def _limited() -> Iterator[None]:
     """Ends the making of a network once it is too large."""
@@ -514,11 +525,7 @@ def _limited() -> Iterator[None]:
         if parameter is None or threading.get_ident() != thread:
             return
         total += parameter.numel()
-        if total > MAX_PARAMETERS:
-            raise InputError(
-                f"more than {MAX_PARAMETERS} parameters, expected a network "
-                "that fits in memory"
-            )
+        _check_size(total)
 
     hook = register_module_parameter_registration_hook(count)
     try:
