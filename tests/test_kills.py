@@ -140,7 +140,8 @@ def test_a_checkpoint_that_ends_in_mid_file(tmp_path, kill):
     two_saved(whole)
     largest = max(x.stat().st_size for x in whole.rglob("*.ckpt"))
     failed = 0
-    for size in [0, 1, 100, *range(1000, largest, 1000), largest]:
+    # A random state that is pickled has a size that varies: ample at last.
+    for size in [0, 1, 100, *range(1000, largest, 1000), 2 * largest]:
         place = tmp_path / f"{size}"
         training = two_saved(place)
         before = tree(place)
