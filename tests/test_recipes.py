@@ -11,13 +11,11 @@ import pytest
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from recipe_runs import mini_folder, voicebank
 from yaml_files import check_header_and_keys, top_level_keys
 
 import speechbrain_dsn
-from speechbrain_dsn.dataio.audio import write_audio
-from speechbrain_dsn.dataio.fixed import load_fixed_list
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.miniset import miniset_folder
 from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.enhancement import run_enhancement
@@ -146,33 +144,12 @@ def results(out):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The mini set with two mixtures in each fixed list."""
-    root, data = miniset_folder(), tmp_path_factory.mktemp("data")
-    for name in ("speech", "noise", "manifest.csv"):
-        (data / name).symlink_to(root / name)
-    for name in ("enhance_valid.csv", "enhance_test.csv"):
-        lines = (root / name).read_text("utf-8").splitlines()[:3]
-        (data / name).write_text("\n".join(lines) + "\n", "utf-8")
-    return data
+    return mini_folder(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """VoiceBank's layout, from the mixtures of the mini set."""
-    root, data = miniset_folder(), tmp_path_factory.mktemp("voicebank")
-    mixtures = load_fixed_list(root / "enhance_valid.csv", root)[:6]
-    names = {
-        "trainset_28spk": ["p225_001", "p225_002", "p226_001", "p226_002"],
-        "testset": ["p232_001", "p257_001"],
-    }
-    for part, stems in names.items():
-        for stem in stems:
-            pair = mixtures.pop().render()
-            for kind, wav in zip(("noisy", "clean"), pair, strict=True):
-                path = data / f"{kind}_{part}_wav_16k" / f"{stem}.wav"
-                path.parent.mkdir(exist_ok=True)
-                write_audio(path, wav[:24000], 16000)
-    return data
+    return voicebank(tmp_path_factory.mktemp("voicebank"))
 
 
 def test_static_net_then_gates_from_its_weights(folder, tmp_path):

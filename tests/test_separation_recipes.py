@@ -13,6 +13,7 @@ import speechbrain as sb
 import talkers
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from recipe_runs import DUAL_PATH
 from safetensors.torch import load_file, save_file
 from yaml_files import check_header_and_keys, top_level_keys
 
@@ -39,16 +40,6 @@ SOURCES = "\n".join(
     for path in Path(speechbrain_dsn.__file__).parent.glob("training/*.py")
 )
 WSJ = ("tr", "cv", "tt")
-TINY = {
-    "channels": 8,
-    "chunk_size": 20,
-    "num_layers": 2,
-    "intra_layers": 1,
-    "inter_layers": 1,
-    "nhead": 2,
-    "intra_ffn": 8,
-    "inter_ffn": 8,
-}
 SHORT = {
     "clip_seconds": 0.5,
     "batch_size": 2,
@@ -119,7 +110,7 @@ def load(path, data, out, /, **overrides):
 
 def run(path, data, out, /, **overrides):
     """The whole recipe in this process, with a handful of batches."""
-    hparams = load(path, data, out, **{**SHORT, **TINY, **overrides})
+    hparams = load(path, data, out, **{**SHORT, **DUAL_PATH, **overrides})
     options = ["--device", "cpu", "--noprogressbar"]
     _, run_opts, _ = sb.parse_arguments([str(path), *options])
     run_separation(hparams, run_opts)
@@ -181,7 +172,7 @@ def test_a_converted_model_is_fine_tuned_by_what_it_was(speakers, tmp_path):
     config = ModelConfig(
         "tiny",
         "dual_path",
-        TINY | {"utilizations": [1.0]},
+        DUAL_PATH | {"utilizations": [1.0]},
         "mixture",
         sample_rate=8000,
         kind="separation",
@@ -295,7 +286,7 @@ def test_dynamic_mixing_with_the_noise_of_the_corpus(tmp_path):
     out = tmp_path / "out"
     path = recipe("WHAMandWHAMR", "static")
     mixing = {"dynamic_mixing": str(voices), "plan": {"open": 1}}
-    hparams = load(path, root, out, **SHORT, **TINY, **mixing)
+    hparams = load(path, root, out, **SHORT, **DUAL_PATH, **mixing)
     data, counter = hparams["data"], hparams["epoch_counter"]
     data.prepare()
     counter.current = 1
@@ -311,7 +302,7 @@ def test_speeds_change_sources_and_keep_the_sum(tmp_path):
     layout = (WSJ, ("mix", "s1", "s2"))
     root = talkers.tree(tmp_path / "corpus", *layout, seconds=2.0)
     path = recipe("WSJ0Mix", "static")
-    hparams = load(path, root, tmp_path / "out", **SHORT, **TINY)
+    hparams = load(path, root, tmp_path / "out", **SHORT, **DUAL_PATH)
     data, counter = hparams["data"], hparams["epoch_counter"]
     data.prepare()
     counter.current = 1
@@ -408,7 +399,7 @@ def test_two_ranks_train_one_network(speakers, tmp_path, monkeypatch):
     digests.mkdir()
     options = {
         **SHORT,
-        **TINY,
+        **DUAL_PATH,
         "data_folder": speakers,
         "output_folder": tmp_path / "out",
         "batches_per_epoch": 2,  # one for each rank, in any order

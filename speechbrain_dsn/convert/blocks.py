@@ -11,7 +11,7 @@ Authors
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechbrain_dsn.lobes.models.dual_path.blocks import SelfDeciding
 from speechbrain_dsn.nnet.conv_pair import SlimmableConvPair
@@ -39,26 +39,6 @@ class FeedForwardBlock(SelfDeciding, SlimmableFeedForward):
     >>> block(torch.randn(3, 10, 16)).shape, block(torch.randn(3, 16)).shape
     (torch.Size([3, 10, 16]), torch.Size([3, 16]))
     """
-
-    def __init__(
-        self,
-        *pair,
-        decide: str = "gate",
-        width: float | None = None,
-        temperature: float = 1.0,
-        noise: float = 1.0,
-        straight_through: bool = True,
-        **options,
-    ) -> None:
-        super().__init__(*pair, **options)
-        self._decide_by(
-            self.expand.in_features,
-            decide,
-            width,
-            temperature,
-            noise,
-            straight_through,
-        )
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Runs items at the widths that they choose.
@@ -94,31 +74,11 @@ class ConvPairBlock(SelfDeciding, SlimmableConvPair):
 
     Example
     -------
+    >>> from torch import nn
     >>> block = ConvPairBlock(nn.Conv1d(1, 16, 8, 4), nn.Conv1d(16, 32, 1))
     >>> block(torch.randn(2, 1, 64)).shape  # channels first, as in torch
     torch.Size([2, 16, 15])
     """
-
-    def __init__(
-        self,
-        first: nn.Conv1d,
-        second: nn.Conv1d,
-        decide: str = "gate",
-        width: float | None = None,
-        temperature: float = 1.0,
-        noise: float = 1.0,
-        straight_through: bool = True,
-        **options,
-    ) -> None:
-        super().__init__(first, second, **options)
-        self._decide_by(
-            first.in_channels,
-            decide,
-            width,
-            temperature,
-            noise,
-            straight_through,
-        )
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Runs items at the widths that they choose.
@@ -158,23 +118,6 @@ class AttentionBlock(SelfDeciding, SlimmableAttention):
     >>> output.shape
     torch.Size([3, 10, 16])
     """
-
-    def __init__(
-        self,
-        nhead: int,
-        d_model: int,
-        dropout: float = 0.0,
-        decide: str = "gate",
-        width: float | None = None,
-        temperature: float = 1.0,
-        noise: float = 1.0,
-        straight_through: bool = True,
-        **options,
-    ) -> None:
-        super().__init__(nhead, d_model, dropout, **options)
-        self._decide_by(
-            d_model, decide, width, temperature, noise, straight_through
-        )
 
     def forward(
         self,

@@ -25,11 +25,13 @@ from speechbrain_dsn.nnet.widths import check_utilizations
 class ChunkLayer:
     """A mixin: the ways to run a layer with a ``branch`` per width.
 
-    A subclass has ``utilizations`` and ``branch(rows [M, L, N], level)``, in
-    ``out_channels`` channels at each width.
+    A subclass has ``utilizations``, ``in_channels`` and
+    ``branch(rows [M, L, N], level)``, in ``out_channels`` channels at each
+    width.
     """
 
     utilizations: tuple[float, ...]
+    in_channels: int
     out_channels: int
     branch: Callable[[Tensor, int], Tensor]
 
@@ -60,6 +62,54 @@ class ChunkLayer:
         if len(gated) == 1:
             return MacCount(gated[0])
         return MacCount(0, tuple(gated), one_hot=True)
+
+
+class MaskedLayer(ChunkLayer):
+    """A mixin: one pass with a mask runs all widths.
+
+    A subclass has ``_run(rows [M, L, N], level, gate)``, which gives
+    ``[M, L', N']``; with a gate the level is the widest.
+    """
+
+    _run: Callable[..., Tensor]
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Computes all units and masks, for training.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[B', L, N]`` or ``[B, S, L, N]``.
+        gate : Tensor, optional
+            Choice among widths ``[B', J]`` or ``[B, S, J]``, soft or one-hot;
+            the widest by default.
+
+        Returns
+        -------
+        Tensor
+            ``[..., L', N']``.
+        """
+        if gate is not None:
+            gate = gate.flatten(0, -2)
+        y = self._run(x.flatten(0, -3), self.top, gate)
+        return y.unflatten(0, x.shape[:-2])
+
+    def branch(self, x: Tensor, level: int) -> Tensor:
+        """Runs one width.
+
+        Arguments
+        ---------
+        x : Tensor
+            ``[M, L, N]``.
+        level : int
+            Index of the width.
+
+        Returns
+        -------
+        Tensor
+            ``[M, L', N']``.
+        """
+        return self._run(x, level)
 
 
 def slim_sizes(

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.chunks import mask_chunks, slim_sizes
-from speechbrain_dsn.nnet.feed_forward import PairLayer, copy_leading
+from speechbrain_dsn.nnet.feed_forward import PairLayer
+from speechbrain_dsn.nnet.widths import copy_leading
 
 
 class SlimmableConvPair(PairLayer, nn.Module):
@@ -61,6 +62,7 @@ class SlimmableConvPair(PairLayer, nn.Module):
         self.activation = nn.ReLU() if activation is None else activation
         self.expand = _conv_like(first, first.in_channels, self.hidden[-1])
         self.contract = _conv_like(second, self.hidden[-1], second.out_channels)
+        self.in_channels = first.in_channels
         self.out_channels = second.out_channels // (1 + glu)
         self.to(first.weight)
 

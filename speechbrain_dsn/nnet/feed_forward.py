@@ -13,12 +13,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
-from speechbrain_dsn.nnet.chunks import ChunkLayer, mask_chunks, slim_sizes
+from speechbrain_dsn.nnet.chunks import MaskedLayer, mask_chunks, slim_sizes
+from speechbrain_dsn.nnet.widths import copy_leading
 
 
 class Hidden:
@@ -63,46 +63,10 @@ class Hidden:
         return tuple(steps * channels * hidden for hidden in self.hidden)
 
 
-class PairLayer(ChunkLayer):
-    """What pairs share that run each chunk with units of its own number."""
+class PairLayer(MaskedLayer):
+    """What pairs share: hidden units of any number."""
 
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        """Computes all units and masks, for training.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[B', L, N]`` or ``[B, S, L, N]``.
-        gate : Tensor, optional
-            Choice among widths ``[B', J]`` or ``[B, S, J]``, soft or one-hot;
-            the widest by default.
-
-        Returns
-        -------
-        Tensor
-            ``[..., L', N']``.
-        """
-        if gate is not None:
-            gate = gate.flatten(0, -2)
-        y = self._run(x.flatten(0, -3), self.top, gate)
-        return y.unflatten(0, x.shape[:-2])
-
-    def branch(self, x: Tensor, level: int) -> Tensor:
-        """Runs one width.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[M, L, N]``.
-        level : int
-            Index of the width.
-
-        Returns
-        -------
-        Tensor
-            ``[M, L', N']``.
-        """
-        return self._run(x, level)
+    hidden: tuple[int, ...]
 
     def extra_repr(self) -> str:
         """Sizes for ``print``."""
@@ -131,6 +95,7 @@ class SlimmableFeedForward(PairLayer, Hidden, nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> layer = SlimmableFeedForward(32, 64)
     >>> choice = torch.eye(4)[torch.randint(4, (2, 10))]
     >>> layer(torch.randn(2, 10, 50, 32), choice).shape
@@ -149,6 +114,7 @@ class SlimmableFeedForward(PairLayer, Hidden, nn.Module):
     ) -> None:
         super().__init__()
         self.utilizations, _ = slim_sizes(d_ffn, utilizations)
+        self.in_channels = input_size
         self.out_channels = out_channels or input_size
         self.d_ffn, self.dropout = d_ffn, dropout
         self.activation = nn.ReLU() if activation is None else activation
@@ -202,27 +168,3 @@ class SlimmableFeedForward(PairLayer, Hidden, nn.Module):
             One gate per width.
         """
         return self._declare(self._hidden_macs(steps))
-
-
-def copy_leading(whole: nn.Module, dense: nn.Module) -> nn.Module:
-    """Fills a layer with the leading part of each weight of another.
-
-    Arguments
-    ---------
-    whole : torch.nn.Module
-        The wide one.
-    dense : torch.nn.Module
-        The narrow one, with parameters of the same names.
-
-    Returns
-    -------
-    torch.nn.Module
-        The narrow one.
-    """
-    with torch.no_grad():
-        for name, parameter in dense.named_parameters():
-            source = whole.get_parameter(name)
-            for axis, size in enumerate(parameter.shape):
-                source = source.narrow(axis, 0, size)
-            parameter.copy_(source)
-    return dense.train(whole.training)

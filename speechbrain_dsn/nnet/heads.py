@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.chunks import ChunkLayer, mask_chunks, slim_sizes
+from speechbrain_dsn.nnet.widths import copy_leading
 
 
 class Heads:
@@ -124,7 +125,8 @@ class SlimmableAttention(ChunkLayer, Heads, nn.Module):
     ) -> None:
         super().__init__()
         self.utilizations, _ = slim_sizes(nhead, utilizations)
-        self.nhead, self.dropout, self.out_channels = nhead, dropout, d_model
+        self.nhead, self.dropout = nhead, dropout
+        self.in_channels = self.out_channels = d_model
         self._add_heads(nhead, d_model, utilizations)
         self.reset_parameters()
 
@@ -231,14 +233,7 @@ class SlimmableAttention(ChunkLayer, Heads, nn.Module):
             self.dropout,
             (self.utilizations[level],),
         ).to(self.in_proj_weight)
-        inner = self.inner[level]
-        with torch.no_grad():
-            for name in ("in_proj_weight", "in_proj_bias"):
-                whole = getattr(self, name).unflatten(0, (3, -1))[:, :inner]
-                getattr(dense, name).copy_(whole.flatten(0, 1))
-            dense.out_proj.weight.copy_(self.out_proj.weight[:, :inner])
-            dense.out_proj.bias.copy_(self.out_proj.bias)
-        return dense.train(self.training)
+        return copy_leading(self, dense)
 
     def macs(self, steps: int) -> MacCount:
         """Cost of one chunk.

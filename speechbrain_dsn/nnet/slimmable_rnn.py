@@ -78,6 +78,7 @@ class SlimmableRNN(ChunkLayer, SBRNNBlock):
         super().__init__(input_size, widths[-1], *options)
         self.utilizations, self.widths = ladder, widths
         self.rnn_type, self.directions = rnn_type, 1 + bidirectional
+        self.in_channels = input_size
         self.out_channels = self.directions * widths[-1]
 
     def reset_parameters(self) -> None:

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dsn.cost import MacCount
-from speechbrain_dsn.nnet.chunks import ChunkLayer, slim_sizes
+from speechbrain_dsn.nnet.chunks import MaskedLayer, slim_sizes
 from speechbrain_dsn.nnet.transformer_layer import (
     ACTIVATIONS,
     EPS,
     SlimmableTransformerLayer,
 )
+from speechbrain_dsn.nnet.widths import copy_leading
 
 
-class SlimmableTransformer(ChunkLayer, nn.Module):
+class SlimmableTransformer(MaskedLayer, nn.Module):
     """Transformer layers that run each chunk at a width of its own.
 
     At the widest it computes what SpeechBrain's ``SBTransformerBlock``
@@ -88,7 +89,7 @@ class SlimmableTransformer(ChunkLayer, nn.Module):
                 f"d_model {d_model}: expected an even multiple of {nhead} heads"
             )
         self.utilizations, _ = slim_sizes(d_ffn, utilizations)
-        self.out_channels = d_model
+        self.in_channels = self.out_channels = d_model
         self.use_positional_encoding = use_positional_encoding
         self.nhead, self.d_ffn, self.slim_attention = (
             nhead,
@@ -114,44 +115,6 @@ class SlimmableTransformer(ChunkLayer, nn.Module):
         """Draws all weights anew."""
         for layer in (*self.layers, self.norm):
             layer.reset_parameters()
-
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        """Computes the widest and masks, for training.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[B', L, N]`` or ``[B, S, L, N]``.
-        gate : Tensor, optional
-            Choice among widths ``[B', J]`` or ``[B, S, J]``, soft or one-hot;
-            the widest by default.
-
-        Returns
-        -------
-        Tensor
-            Like ``x``.
-        """
-        rows = x.flatten(0, -3)
-        if gate is not None:
-            gate = gate.flatten(0, -2)
-        return self._run(rows, self.top, gate).view_as(x)
-
-    def branch(self, x: Tensor, level: int) -> Tensor:
-        """Runs one width.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[M, L, N]``.
-        level : int
-            Index of the width.
-
-        Returns
-        -------
-        Tensor
-            ``[M, L, N]``.
-        """
-        return self._run(x, level)
 
     def _run(self, x: Tensor, level: int, gate: Tensor | None = None) -> Tensor:
         if self.use_positional_encoding:
@@ -186,16 +149,7 @@ class SlimmableTransformer(ChunkLayer, nn.Module):
             (self.utilizations[level],),
             self.slim_attention,
         ).to(first.in_proj_weight)
-        with torch.no_grad():
-            for name, parameter in dense.named_parameters():
-                whole = self.get_parameter(name)
-                if "in_proj" in name:
-                    whole = whole.unflatten(0, (3, -1))
-                    parameter = parameter.unflatten(0, (3, -1))
-                for axis, size in enumerate(parameter.shape):
-                    whole = whole.narrow(axis, 0, size)
-                parameter.copy_(whole)
-        return dense.train(self.training)
+        return copy_leading(self, dense)
 
     def macs(self, steps: int) -> MacCount:
         """Cost of one chunk.

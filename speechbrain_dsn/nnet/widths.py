@@ -138,13 +138,7 @@ class SlimmableBlock(nn.Module):
             (self.utilizations[level],),
             **self._options(),
         ).to(self.first_bias)
-        with torch.no_grad():
-            for name, parameter in dense.named_parameters():
-                whole = getattr(self, name)
-                for axis, size in enumerate(parameter.shape):
-                    whole = whole.narrow(axis, 0, size)
-                parameter.copy_(whole)
-        return dense
+        return copy_leading(self, dense)
 
     def _options(self) -> dict[str, bool]:
         return {}
@@ -162,6 +156,36 @@ class SlimmableBlock(nn.Module):
             f"{self.in_channels} -> {self.widths} -> {self.out_channels}, "
             f"kernel {self.kernel_size}, stride {self.stride}"
         )
+
+
+def copy_leading(whole: nn.Module, dense: nn.Module) -> nn.Module:
+    """Fills a layer with the leading part of each weight of another.
+
+    Of weights that hold those of queries, keys and values in one, as torch's
+    ``in_proj_weight``, it is the leading part of each of the three.
+
+    Arguments
+    ---------
+    whole : torch.nn.Module
+        The wide one.
+    dense : torch.nn.Module
+        The narrow one, with parameters of the same names.
+
+    Returns
+    -------
+    torch.nn.Module
+        The narrow one.
+    """
+    with torch.no_grad():
+        for name, parameter in dense.named_parameters():
+            source = whole.get_parameter(name)
+            if "in_proj" in name:
+                source = source.unflatten(0, (3, -1))
+                parameter = parameter.unflatten(0, (3, -1))
+            for axis, size in enumerate(parameter.shape):
+                source = source.narrow(axis, 0, size)
+            parameter.copy_(source)
+    return dense.train(whole.training)
 
 
 def check_utilizations(utilizations: Sequence[float]) -> tuple[float, ...]:

@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 from speechbrain_dsn.dataio.mixing import Batch
 from speechbrain_dsn.dataio.shards import Clip, Raw, ShardFolder
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.file_scores import plain
 from speechbrain_dsn.inference.pairs import Pair
 
 RATE = 16000
@@ -205,10 +206,6 @@ def _load(shards: ShardFolder, raw: Raw, sample_rate: int = RATE) -> tuple:
     return clip.noisy, clip.clean
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 class ShardData:
     """Folders of shards, as `dataio.dns_shards` writes them.
 
@@ -284,7 +281,7 @@ class ShardData:
         shards = self.shards["test"]
         clips = [(raw, shards.decode(raw)) for raw in shards.all()]
         return [
-            Pair(clip.name, partial(_load, shards, raw), _known(clip.snr_db))
+            Pair(clip.name, partial(_load, shards, raw), plain(clip.snr_db))
             for raw, clip in clips
         ]
 

@@ -34,16 +34,17 @@ class SelfDeciding(ChunkLayer):
     runs each chunk at its own width.
     """
 
-    def _decide_by(
+    def __init__(
         self,
-        channels: int,
-        decide: str,
-        width: float | None,
-        temperature: float,
-        noise: float,
-        straight_through: bool,
+        *layer,
+        decide: str = "gate",
+        width: float | None = None,
+        temperature: float = 1.0,
+        noise: float = 1.0,
+        straight_through: bool = True,
+        **options,
     ) -> None:
-        """Called by constructors: who decides, and how."""
+        super().__init__(*layer, **options)
         if decide not in DECIDERS:
             raise ValueError(
                 f"decide: expected one of {', '.join(DECIDERS)}, got {decide!r}"
@@ -58,7 +59,7 @@ class SelfDeciding(ChunkLayer):
         self.temperature, self.noise = temperature, noise
         self.straight_through = straight_through
         if self.decides == "gate":
-            self.policy = ChunkGate(channels, len(self.utilizations))
+            self.policy = ChunkGate(self.in_channels, len(self.utilizations))
             self.tape = Tape()
 
     def reset_parameters(self) -> None:
@@ -248,7 +249,9 @@ class SlimmableTransformerBlock(SelfDeciding, SlimmableTransformer):
             norm_before,
             utilizations,
             slim_attention,
-        )
-        self._decide_by(
-            d_model, decide, width, temperature, noise, straight_through
+            decide=decide,
+            width=width,
+            temperature=temperature,
+            noise=noise,
+            straight_through=straight_through,
         )

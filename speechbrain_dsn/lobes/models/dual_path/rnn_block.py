@@ -73,7 +73,9 @@ class SlimmableRNNBlock(SelfDeciding, SlimmableRNN):
             dropout,
             bidirectional,
             utilizations,
-        )
-        self._decide_by(
-            input_size, decide, width, temperature, noise, straight_through
+            decide=decide,
+            width=width,
+            temperature=temperature,
+            noise=noise,
+            straight_through=straight_through,
         )
