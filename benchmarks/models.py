@@ -41,7 +41,7 @@ from speechbrain_dsn.pretrained import (
     cut_levels,
     load_model,
 )
-from speechbrain_dsn.pretrained.config import LOBES
+from speechbrain_dsn.pretrained.table import LOBES
 
 
 def main(argv: list[str] | None = None) -> int:

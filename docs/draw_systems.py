@@ -23,7 +23,8 @@ from speechbrain_dsn.inference.profiling import memory_profile
 from speechbrain_dsn.nnet.gru_scheme import uniform_widths
 from speechbrain_dsn.nnet.quantized import QuantizedGRU, calibrate
 from speechbrain_dsn.plots.figure import ORANGE, new_figure, save_figure
-from speechbrain_dsn.pretrained.config import LOBES, ModelConfig
+from speechbrain_dsn.pretrained.config import ModelConfig
+from speechbrain_dsn.pretrained.table import LOBES
 from speechbrain_dsn.quantization.packing import scheme_bytes
 
 MILLION = 1e6

@@ -35,7 +35,7 @@ from speechbrain_dsn.lobes.predictor import QualityPredictor
 from speechbrain_dsn.lobes.separator import Separator
 from speechbrain_dsn.lobes.waveform import WaveformEnhancer
 from speechbrain_dsn.pretrained import available, load_model
-from speechbrain_dsn.pretrained.config import LOBES as NETS
+from speechbrain_dsn.pretrained.table import LOBES as NETS
 
 LOBES = Table()
 NO_FFT = {"check_bfloat16": "torch has no FFT of bfloat16"}

@@ -35,8 +35,14 @@ from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.inference.separation import DynamicSeparation
 from speechbrain_dsn.inference.session import TorchSession
 from speechbrain_dsn.inference.stream import Stream
-from speechbrain_dsn.pretrained import LoadedModel, ModelConfig, save_model
-from speechbrain_dsn.pretrained import config as configs
+from speechbrain_dsn.pretrained import (
+    LoadedModel,
+    ModelConfig,
+    save_model,
+    size,
+)
+from speechbrain_dsn.pretrained.arguments import Flag, OneOf, Whole
+from speechbrain_dsn.pretrained.table import FRONT_ENDS, LOBES
 
 CASES = int(os.environ.get("TRUST_CASES", "0"))
 fuzz = settings(
@@ -410,7 +416,7 @@ JSON = st.recursive(
 def defaults():
     """A configuration of each lobe."""
     kinds = {}
-    for name, entry in configs.LOBES.items():
+    for name, entry in LOBES.items():
         config = ModelConfig(
             "a", name, front_end=entry.front_end, kind=entry.kind
         )
@@ -426,7 +432,7 @@ TABLE = {"budgets": [0.0, 1.0], "biases": [-1.0, 1.0]}
 def config_texts(draw):
     """Text of a configuration with something changed in it."""
     values = dict(DEFAULTS[draw(st.sampled_from(sorted(DEFAULTS)))])
-    lobe = configs.LOBES[values["lobe"]]
+    lobe = LOBES[values["lobe"]]
     for _ in range(draw(st.integers(0, 3))):
         key = draw(st.sampled_from([*values, "more"]) | st.text(max_size=5))
         what = draw(st.sampled_from(["value", "gone", "argument", "table"]))
@@ -465,13 +471,13 @@ def test_any_text_is_a_configuration_or_refused(text):
 
 def values_of(accepts):
     """All that an argument may have."""
-    if isinstance(accepts, configs.Flag):
+    if isinstance(accepts, Flag):
         return st.booleans()
-    if isinstance(accepts, configs.OneOf):
+    if isinstance(accepts, OneOf):
         one = st.sampled_from(accepts.words)
     else:
         low, high = accepts.low, accepts.high
-        whole = isinstance(accepts, configs.Whole)
+        whole = isinstance(accepts, Whole)
         one = (st.integers if whole else st.floats)(low, high)
         if whole:  # small values fit each other more often
             one = one | st.integers(low, min(high, low + 8))
@@ -484,9 +490,9 @@ def values_of(accepts):
 @st.composite
 def configurations(draw):
     """Of any lobe, with every argument anywhere in its range."""
-    name = draw(st.sampled_from(sorted(configs.LOBES)))
-    entry = configs.LOBES[name]
-    front = configs.FRONT_ENDS[entry.front_end]
+    name = draw(st.sampled_from(sorted(LOBES)))
+    entry = LOBES[name]
+    front = FRONT_ENDS[entry.front_end]
     arguments, around = (
         draw(
             st.fixed_dictionaries(
@@ -521,7 +527,7 @@ def configurations(draw):
 )
 def test_any_arguments_in_range_build_or_are_refused(limit, config):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(configs, "MAX_PARAMETERS", limit)
+        patch.setattr(size, "MAX_PARAMETERS", limit)
         try:
             net = config.build()
         except InputError as error:

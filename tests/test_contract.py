@@ -17,8 +17,8 @@ from subjects_lobes import LOBES, SHIPPED
 from torch import nn
 
 import speechbrain_dsn
-from speechbrain_dsn.pretrained.config import FRONT_ENDS
-from speechbrain_dsn.pretrained.config import LOBES as NETS
+from speechbrain_dsn.pretrained.table import FRONT_ENDS
+from speechbrain_dsn.pretrained.table import LOBES as NETS
 from speechbrain_dsn.testing import Subject, check_dynamic_layer
 
 TABLE = LAYERS | LOBES

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from speechbrain_dsn.pretrained.config import LOBES, ModelConfig
+from speechbrain_dsn.pretrained.config import ModelConfig
+from speechbrain_dsn.pretrained.table import LOBES
 
 __all__ = ["make_card"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from speechbrain_dsn.pretrained.config import LOBES
 from speechbrain_dsn.pretrained.folder import LoadedModel
+from speechbrain_dsn.pretrained.table import LOBES
 
 __all__ = ["cut_levels"]
 
