@@ -1,6 +1,7 @@
 """The quality recipe labels, trains, resumes and leaves a model folder."""
 
 import json
+import math
 import re
 import shutil
 from functools import partial
@@ -21,6 +22,7 @@ from speechbrain_dsn.dataio.tables import read_csv
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.quality import QualityPrediction
 from speechbrain_dsn.lobes.models.quality import TARGETS
+from speechbrain_dsn.lobes.predictor import QualityPredictor
 from speechbrain_dsn.metrics import DNSMOS, METRICS, Score, evaluate_pair
 from speechbrain_dsn.miniset import miniset_folder
 from speechbrain_dsn.pretrained import load_model
@@ -28,7 +30,7 @@ from speechbrain_dsn.training import enhancement, quality_data
 from speechbrain_dsn.training.data import FolderData
 from speechbrain_dsn.training.degradation import NOISY, Degradations
 from speechbrain_dsn.training.labelled import Example, LabelledClips
-from speechbrain_dsn.training.quality import run_quality
+from speechbrain_dsn.training.quality import run_quality, spliced
 
 ROOT = Path(__file__).resolve().parents[1]
 YAML = ROOT / "recipes/Folders/quality/hparams/quality.yaml"
@@ -212,6 +214,62 @@ def test_another_mode_finds_the_labels_and_the_run_goes_on(
     net = load_model(tmp_path / "out/model").enhancer.lobe
     assert (net.mode, net.targets) == ("full_precision", ("pesq",))
     assert sum(p.numel() for p in net.parameters()) == 45_697
+
+
+def test_a_teacher_scores_what_nobody_labelled(
+    folder, finished, tmp_path, monkeypatch
+):
+    home, enhancers = finished
+    calls, forward = [], QualityPredictor.forward
+
+    def noted(net, x, lengths=None):
+        calls.append((net.training, x))
+        return forward(net, x, lengths)
+
+    monkeypatch.setattr(QualityPredictor, "forward", noted)
+    teacher = str(home / "out/model")
+    run(
+        folder,
+        tmp_path,
+        home / "labels",
+        enhancers=enhancers,
+        teacher=teacher,
+    )
+    steps = [i for i, (training, _) in enumerate(calls) if training]
+    assert len(steps) == SHORT["batches_per_epoch"]
+    for step in steps:  # before the student the teacher heard the new half
+        shown, given = calls[step - 1][1], calls[step][1]
+        assert len(given) == 4 and torch.equal(given[2:], shown)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": ["pesq"]}, r"targets \('pesq',\), found"),
+        ({"teacher": "dsn"}, "dsn"),
+        ({"teacher": "self"}, "expected a model"),
+    ],
+)
+def test_teachers_that_do_not_fit(folder, finished, tmp_path, change, message):
+    home, enhancers = finished
+    settings = {"enhancers": enhancers, "teacher": str(home / "out/model")}
+    with pytest.raises(InputError, match=message):
+        run(folder, tmp_path, home / "labels", **settings | change)
+    assert not (tmp_path / "train_log.txt").exists()
+
+
+def test_spliced_signals_have_two_parents():
+    signals = torch.randn(3, 20, 7)
+    made, other = spliced(signals), signals.roll(1, 0)
+    parents = torch.stack(
+        [torch.cat((signals[:, :cut], other[:, cut:]), 1) for cut in range(21)]
+    )
+    change = made - parents  # of the right pair the same in all frames
+    spread = change.std(2).amax((1, 2))
+    found = change[spread.argmin()]
+    assert spread.min() < 1e-5
+    decibel = found.abs().max() * 4 * 10 / math.log(10)
+    assert 0 < decibel < 9 and not torch.equal(found[0], found[1])
 
 
 def test_labels_go_on_where_they_were_cut(folder, finished, tmp_path):

@@ -7,6 +7,7 @@ Authors
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,17 @@ from speechbrain.utils.distributed import run_on_main
 from torch import Tensor, nn
 
 from speechbrain_dsn.dataio.tables import write_text
+from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.lobes.predictor import SPREAD
 from speechbrain_dsn.metrics import METRICS, pearson
 from speechbrain_dsn.pretrained import make_card, save_model
 from speechbrain_dsn.training.brain import DynamicBrain
 from speechbrain_dsn.training.degradation import NOISY
-from speechbrain_dsn.training.fit import check_run_options, fit_network
+from speechbrain_dsn.training.fit import (
+    check_run_options,
+    fit_network,
+    load_teacher,
+)
 from speechbrain_dsn.training.labelled import LabelledSignals, QualityBatch
 from speechbrain_dsn.training.results import run_info
 
@@ -34,7 +41,10 @@ class QualityBrain(DynamicBrain):
     """Trains a quality predictor, by a plan of one stage.
 
     ``modules.predictor`` maps features ``[B, T, bands]`` to scores ``[B,
-    targets]``; ``signal_losses`` compare them with labels.
+    targets]``; ``signal_losses`` compare them with labels. With a teacher
+    each batch comes a second time, spliced to signals that nobody labelled,
+    and the teacher says what they are worth: a student that could learn a
+    few thousand clips by heart meets none twice.
     """
 
     network = "predictor"
@@ -43,23 +53,68 @@ class QualityBrain(DynamicBrain):
         """Correlation in place of PESQ."""
         return QualityValidation(self.enhancer.lobe.targets)
 
-    def compute_forward(self, batch: QualityBatch, stage: sb.Stage) -> Tensor:
-        """Scores of clips; outside of training, of one signal."""
-        scores = self.modules[self.network](batch.features.to(self.device))
-        return scores if stage == sb.Stage.TRAIN else scores.mean(0, True)
+    def compute_forward(
+        self, batch: QualityBatch, stage: sb.Stage
+    ) -> tuple[Tensor, Tensor]:
+        """Scores of clips, and what they should be; outside of training, of
+        one signal."""
+        features, labels = (x.to(self.device) for x in batch)
+        net = self.modules[self.network]
+        if stage != sb.Stage.TRAIN:
+            return net(features).mean(0, True), labels
+        teacher = getattr(self.hparams, "teacher_net", None)
+        if teacher is not None:
+            made = spliced(features)
+            with torch.no_grad():
+                labels = torch.cat((labels, teacher(made)))
+            features = torch.cat((features, made))
+        return net(features), labels
 
     def compute_objectives(
-        self, predictions: Tensor, batch: QualityBatch, stage: sb.Stage
+        self,
+        predictions: tuple[Tensor, Tensor],
+        batch: QualityBatch,
+        stage: sb.Stage,
     ) -> Tensor:
         """The losses of scores against labels."""
-        labels = batch.labels.to(self.device)
-        terms = self._signal_losses(predictions, labels)
+        terms = self._signal_losses(*predictions)
         if stage != sb.Stage.TRAIN:
-            self.validation.add(predictions, labels)
+            self.validation.add(*predictions)
         else:
             for name, value in terms.items():
                 self._note(name, value)
         return self._sum(terms)
+
+
+def spliced(features: Tensor) -> Tensor:
+    """New signals from the starts and the ends of others.
+
+    Each is as loud as chance has it (within 6 dB either way) and of another
+    colour (a tilt of up to 6 dB from the lowest to the highest band).
+
+    Arguments
+    ---------
+    features : Tensor
+        Log-mel features as of :class:`QualityPredictor` ``[B, T, bands]``.
+
+    Returns
+    -------
+    Tensor
+        ``[B, T, bands]``.
+
+    Example
+    -------
+    >>> spliced(torch.randn(8, 249, 120)).shape
+    torch.Size([8, 249, 120])
+    """
+    batch, frames, bands = features.shape
+    cut = int(torch.randint(frames + 1, ()))
+    other = features.roll(1, 0)
+    signals = torch.cat((features[:, :cut], other[:, cut:]), 1)
+    decibel = math.log(10) / 10 / SPREAD
+    gain, tilt = torch.rand(2, batch, 1, 1).to(features) * 2 - 1
+    slope = torch.linspace(-0.5, 0.5, bands).to(features)
+    return signals + 6 * decibel * (gain + tilt * slope)
 
 
 class QualityValidation:
@@ -107,12 +162,28 @@ def run_quality(hparams: dict[str, Any], run_opts: Any) -> None:
         From SpeechBrain's command line.
     """
     check_run_options(run_opts)
+    teacher = load_teacher(hparams, QualityBrain.network)
+    if teacher is not None:
+        _check_teacher(teacher, hparams[QualityBrain.network])
     data = hparams["data"]
     data.prepare()
-    brain, _ = fit_network(QualityBrain, hparams, run_opts)
+    brain, _ = fit_network(QualityBrain, hparams, run_opts, teacher)
     run_on_main(
         write_quality_results, args=[brain.enhancer, hparams, data.test()]
     )
+
+
+def _check_teacher(teacher: nn.Module, student: nn.Module) -> None:
+    """It sees what the student sees, and scores the same."""
+    for what, wanted, found in (
+        ("targets", student.lobe.targets, teacher.lobe.targets),
+        ("features", student.feature_settings, teacher.feature_settings),
+    ):
+        if found != wanted:
+            raise InputError(
+                f"teacher: expected the student's {what} {wanted}, found "
+                f"{found}"
+            )
 
 
 def write_quality_results(
