@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.chunks import ChunkLayer, mask_chunks, slim_sizes
+from speechbrain_dsn.nnet.masking import bucketed
 from speechbrain_dsn.nnet.widths import copy_leading
 
 
@@ -204,15 +205,8 @@ class SlimmableAttention(ChunkLayer, Heads, nn.Module):
         """
         if mask is None:
             return super().forward_skipping(x, level)
-        rows, flat = x.flatten(0, -3), level.flatten()
-        mask = mask.expand(len(rows), -1, -1, -1)
-        y = torch.zeros_like(rows)
-        for width in sorted(set(flat.tolist())):
-            index = (flat == width).nonzero().squeeze(1)
-            y = y.index_copy(
-                0, index, self.branch(rows[index], width, mask[index])
-            )
-        return y.view_as(x)
+        mask = mask.expand(level.numel(), -1, -1, -1)
+        return bucketed(self.branch, x, level, self.out_channels, mask)
 
     def slice_to(self, level: int) -> SlimmableAttention:
         """The same layer with one width only, with its own copy of it.

@@ -117,10 +117,11 @@ def mask_widths(
 
 
 def bucketed(
-    branch: Callable[[Tensor, int], Tensor],
+    branch: Callable[..., Tensor],
     x: Tensor,
     level: Tensor,
     channels: int,
+    *beside: Tensor,
 ) -> Tensor:
     """Runs each row through the branch that it was given, and only that.
 
@@ -135,6 +136,9 @@ def bucketed(
         ``[B, T]``, booleans (open or closed) or indices of widths.
     channels : int
         Width of the result; what was not computed is zero.
+    *beside : Tensor
+        What each row of ``x`` needs besides, ``[B T, ...]``: the branch is
+        given that of its rows.
 
     Returns
     -------
@@ -152,12 +156,17 @@ def bucketed(
     lead = level.shape
     rows, flat = x.flatten(0, level.dim() - 1), level.flatten()
     if not len(flat):
-        return branch(rows, flat.dtype == torch.bool).unflatten(0, lead)
+        y = branch(rows, flat.dtype == torch.bool, *beside)
+        return y.unflatten(0, lead)
     result = None
     for state in sorted(set(flat.tolist())):
         index = (flat == state).nonzero().squeeze(1)
         alone = len(index) == len(flat)
-        part = branch(rows if alone else rows.index_select(0, index), state)
+        given, *more = (
+            each if alone else each.index_select(0, index)
+            for each in (rows, *beside)
+        )
+        part = branch(given, state, *more)
         if alone and part.size(-1) == channels:
             return part.unflatten(0, lead)
         if result is None:
