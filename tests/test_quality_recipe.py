@@ -237,9 +237,10 @@ def test_a_teacher_scores_what_nobody_labelled(
     )
     steps = [i for i, (training, _) in enumerate(calls) if training]
     assert len(steps) == SHORT["batches_per_epoch"]
-    for step in steps:  # before the student the teacher heard the new half
+    for step in steps:  # the teacher heard all that the student hears
         shown, given = calls[step - 1][1], calls[step][1]
-        assert len(given) == 4 and torch.equal(given[2:], shown)
+        assert len(given) == 4 and torch.equal(given, shown)
+        assert not torch.equal(given[:2], given[2:])
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ class QualityBrain(DynamicBrain):
     ``modules.predictor`` maps features ``[B, T, bands]`` to scores ``[B,
     targets]``; ``signal_losses`` compare them with labels. With a teacher
     each batch comes a second time, spliced to signals that nobody labelled,
-    and the teacher says what they are worth: a student that could learn a
-    few thousand clips by heart meets none twice.
+    and the teacher says what all of them are worth: the labels of a few
+    thousand clips could be learnt by heart.
     """
 
     network = "predictor"
@@ -64,10 +64,9 @@ class QualityBrain(DynamicBrain):
             return net(features).mean(0, True), labels
         teacher = getattr(self.hparams, "teacher_net", None)
         if teacher is not None:
-            made = spliced(features)
+            features = torch.cat((features, spliced(features)))
             with torch.no_grad():
-                labels = torch.cat((labels, teacher(made)))
-            features = torch.cat((features, made))
+                labels = teacher(features)
         return net(features), labels
 
     def compute_objectives(
