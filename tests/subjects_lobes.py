@@ -438,10 +438,12 @@ def shipped(name):
     LOBES.row(name=f"shipped {name}", can=can)(make)
 
 
-# Not of quality, whose net has no gate, stream or choice: its small relatives
-# are above, and differences by each of its inputs take hours.
+# Not of quality, whose net has no gate, stream or choice, nor of separation:
+# their small relatives are above, and differences by each input take hours.
 SHIPPED = [
-    name for name in available() if load_model(name).config.kind != "quality"
+    name
+    for name in available()
+    if load_model(name).config.kind == "enhancement"
 ]
 for each in SHIPPED:
     shipped(each)

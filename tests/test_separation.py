@@ -382,3 +382,17 @@ def test_plot_of_widths(tmp_path):
         plot_widths(
             sources.sum(1), times, levels[1:], widths, active, RATE, path
         )
+
+
+def test_shipped_separator_is_the_default(tmp_path, capsys):
+    source = tmp_path / "mix.wav"
+    write_audio(source, two_talkers(1.0).sum(1), RATE)
+    out = str(tmp_path / "out")
+    assert main(["separate", str(source), "-o", out, "--json", "-"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["model"] == "slim-sepformer-mini"
+    first, second = (
+        soundfile.read(path)[0] for path in values["files"][0]["outputs"]
+    )
+    assert len(first) == len(second) == RATE
+    assert np.abs(first - second).max() > 1e-3

@@ -17,6 +17,7 @@ from speechbrain_dsn.cli.batch import (
 )
 from speechbrain_dsn.cli.output import (
     add_json_argument,
+    add_model_argument,
     check_json_target,
     complain,
     emit,
@@ -30,18 +31,14 @@ if TYPE_CHECKING:
     from speechbrain_dsn.cli.plan import Job
     from speechbrain_dsn.inference.separated_files import SeparationReport
 
+DEFAULT_SEPARATOR = "slim-sepformer-mini"
 PLOT_SECONDS = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``separate``."""
     add_batch_arguments(parser, "widths of each chunk")
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="NAME|FOLDER",
-        help="a separator that ships with the package, or its model folder",
-    )
+    add_model_argument(parser, DEFAULT_SEPARATOR)
     add_json_argument(parser)
 
 
