@@ -172,14 +172,17 @@ class Recipes:
         return Path(f"{self.folder / 'log'}{rank}").read_text()
 
 
-def mini_folder(data):
-    """The mini set with two mixtures in each fixed list."""
+def mini_folder(data, valid=2, test=2):
+    """The mini set with so many mixtures in its fixed lists."""
     root = miniset_folder()
     data.mkdir(exist_ok=True)
     for name in ("speech", "noise", "manifest.csv"):
         (data / name).symlink_to(root / name)
-    for name in ("enhance_valid.csv", "enhance_test.csv"):
-        lines = (root / name).read_text("utf-8").splitlines()[:3]
+    for name, count in (
+        ("enhance_valid.csv", valid),
+        ("enhance_test.csv", test),
+    ):
+        lines = (root / name).read_text("utf-8").splitlines()[: count + 1]
         (data / name).write_text("\n".join(lines) + "\n", "utf-8")
     return data
 

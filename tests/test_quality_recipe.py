@@ -13,6 +13,7 @@ import pytest
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from recipe_runs import mini_folder
 from tiny_model import noise, save_tiny
 from yaml_files import check_header_and_keys, top_level_keys
 
@@ -24,7 +25,6 @@ from speechbrain_dsn.inference.quality import QualityPrediction
 from speechbrain_dsn.lobes.models.quality import TARGETS
 from speechbrain_dsn.lobes.predictor import QualityPredictor
 from speechbrain_dsn.metrics import DNSMOS, METRICS, Score, evaluate_pair
-from speechbrain_dsn.miniset import miniset_folder
 from speechbrain_dsn.pretrained import load_model
 from speechbrain_dsn.training import enhancement, quality_data
 from speechbrain_dsn.training.data import FolderData
@@ -72,14 +72,7 @@ def rows(labels, split):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The mini set with few mixtures in each fixed list."""
-    root, data = miniset_folder(), tmp_path_factory.mktemp("data")
-    for name in ("speech", "noise", "manifest.csv"):
-        (data / name).symlink_to(root / name)
-    for name, count in (("enhance_valid.csv", 1), ("enhance_test.csv", 3)):
-        lines = (root / name).read_text("utf-8").splitlines()[: count + 1]
-        (data / name).write_text("\n".join(lines) + "\n", "utf-8")
-    return data
+    return mini_folder(tmp_path_factory.mktemp("data"), valid=1, test=3)
 
 
 def quick_scores(clean, heard, rate, names, dnsmos):

@@ -136,7 +136,7 @@ class AlignedStream:
         Decision
             On the CPU.
         """
-        gates = np.frombuffer(bytes(self._gates), bool)
+        gates = np.frombuffer(self._gates, bool)
         gates = gates.reshape(-1, len(self._rest), self._choices)
         values = torch.from_numpy(gates.swapaxes(0, 1).astype(np.float32))
         return Decision(values, self.enhancer.report().frame_rate, lengths)

@@ -67,13 +67,15 @@ class ChunkLayer:
 class MaskedLayer(ChunkLayer):
     """A mixin: one pass with a mask runs all widths.
 
-    A subclass has ``_run(rows [M, L, N], level, gate)``, which gives
-    ``[M, L', N']``; with a gate the level is the widest.
+    A subclass has ``_run(rows [M, L, N], level, gate, **inputs)``, which
+    gives ``[M, L', N']``; with a gate the level is the widest.
     """
 
     _run: Callable[..., Tensor]
 
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, gate: Tensor | None = None, **inputs
+    ) -> Tensor:
         """Computes all units and masks, for training.
 
         Arguments
@@ -83,6 +85,8 @@ class MaskedLayer(ChunkLayer):
         gate : Tensor, optional
             Choice among widths ``[B', J]`` or ``[B, S, J]``, soft or one-hot;
             the widest by default.
+        **inputs
+            What else the layer takes.
 
         Returns
         -------
@@ -91,7 +95,7 @@ class MaskedLayer(ChunkLayer):
         """
         if gate is not None:
             gate = gate.flatten(0, -2)
-        y = self._run(x.flatten(0, -3), self.top, gate)
+        y = self._run(x.flatten(0, -3), self.top, gate, **inputs)
         return y.unflatten(0, x.shape[:-2])
 
     def branch(self, x: Tensor, level: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
-from speechbrain_dsn.nnet.chunks import ChunkLayer, mask_chunks, slim_sizes
+from speechbrain_dsn.nnet.chunks import MaskedLayer, mask_chunks, slim_sizes
 from speechbrain_dsn.nnet.masking import bucketed
 from speechbrain_dsn.nnet.widths import copy_leading
 
@@ -90,11 +90,12 @@ class Heads:
         )
 
 
-class SlimmableAttention(ChunkLayer, Heads, nn.Module):
+class SlimmableAttention(MaskedLayer, Heads, nn.Module):
     """Self-attention that runs each chunk with heads of its own number.
 
     At the widest it computes what ``torch.nn.MultiheadAttention`` computes,
-    and reads a state dict of that.
+    and reads a state dict of that. Each way to run it takes a ``mask [B' or
+    1, 1, L, L]`` as well, which is added to what is in the softmax.
 
     Arguments
     ---------
@@ -136,32 +137,14 @@ class SlimmableAttention(ChunkLayer, Heads, nn.Module):
         self._reset_projections()
         self.out_proj.reset_parameters()
 
-    def forward(
+    def _run(
         self,
         x: Tensor,
+        level: int,
         gate: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Computes all heads and masks, for training.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[B', L, N]`` or ``[B, S, L, N]``.
-        gate : Tensor, optional
-            Choice among widths ``[B', J]`` or ``[B, S, J]``, soft or one-hot;
-            the widest by default.
-        mask : Tensor, optional
-            Added to what is in the softmax, ``[B' or 1, 1, L, L]``.
-
-        Returns
-        -------
-        Tensor
-            Like ``x``.
-        """
-        if gate is not None:
-            gate = gate.flatten(0, -2)
-        return self._attend(x.flatten(0, -3), self.top, gate, mask).view_as(x)
+        return self._attend(x, level, gate, mask)
 
     def branch(
         self, x: Tensor, level: int, mask: Tensor | None = None
