@@ -21,7 +21,12 @@ from speechbrain_dsn.inference.quality import (
     QualityPrediction,
     quality_measure,
 )
-from speechbrain_dsn.lobes.models.quality import MODES, TARGETS, QualityNet
+from speechbrain_dsn.lobes.models.quality import (
+    MODES,
+    POOLINGS,
+    TARGETS,
+    QualityNet,
+)
 from speechbrain_dsn.lobes.predictor import QualityPredictor
 from speechbrain_dsn.miniset import miniset_folder
 from speechbrain_dsn.nnet.binary import GridConv2d, GridLinear, on_grid
@@ -153,6 +158,15 @@ def test_maps_are_zeros_and_ones(mode):
     assert set(values.unique().tolist()) == {0.0, 1.0}
 
 
+def test_the_mean_of_a_map_says_how_often_it_is_on():
+    net, seen = small("binary", pooling="mean"), []
+    net.dense[0].register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    net(torch.randn(3, 40, 16))
+    times_on = seen[0] * (40 // 8) * (16 // 8)
+    torch.testing.assert_close(times_on, times_on.round())
+    assert times_on.unique().numel() > 2
+
+
 @every_mode
 def test_every_parameter_learns(mode):
     net = small(mode).train()
@@ -186,9 +200,10 @@ def test_a_binary_net_can_fit():
 @given(
     st.sampled_from(list(MODES)),
     st.lists(st.integers(8, 45), min_size=1, max_size=4),
+    st.sampled_from(POOLINGS),
 )
-def test_padding_has_no_effect(mode, lengths):
-    net = small(mode)
+def test_padding_has_no_effect(mode, lengths, pooling):
+    net = small(mode, pooling=pooling)
     mel = torch.randn(len(lengths), max(lengths) + 7, 16)
     scores = net(mel, torch.tensor(lengths))
     for item, length in enumerate(lengths):
@@ -200,6 +215,7 @@ def test_padding_has_no_effect(mode, lengths):
     ("arguments", "message"),
     [
         ({"mode": "ternary"}, "mode: expected full_precision"),
+        ({"pooling": "median"}, "pooling: expected max or mean"),
         ({"targets": ["stoi"]}, "targets: expected some of pesq"),
         ({"targets": []}, "targets: expected some"),
         ({"targets": ["pesq", "pesq"]}, "each once"),

@@ -25,7 +25,12 @@ from speechbrain_dsn.lobes.models.demucs import RoutedDemucs, SlimmableDemucs
 from speechbrain_dsn.lobes.models.dual_path import DualPathSeparator
 from speechbrain_dsn.lobes.models.ftfnet import DynamicFTFNet, FTFNet
 from speechbrain_dsn.lobes.models.nsnet2 import DynamicNsNet2, NsNet2
-from speechbrain_dsn.lobes.models.quality import MODES, TARGETS, QualityNet
+from speechbrain_dsn.lobes.models.quality import (
+    MODES,
+    POOLINGS,
+    TARGETS,
+    QualityNet,
+)
 from speechbrain_dsn.lobes.predictor import QualityPredictor
 from speechbrain_dsn.lobes.separator import Separator
 from speechbrain_dsn.lobes.waveform import WaveformEnhancer
@@ -182,6 +187,7 @@ LOBES = MappingProxyType(
                 "channels": Whole(1, 512, count=4),
                 "hidden": Whole(1, 1024),
                 "dropout": Number(0, 0.9),
+                "pooling": OneOf(POOLINGS),
             },
             "mel",
             kind="quality",

@@ -27,9 +27,10 @@ from speechbrain_dsn.cost import CostReport, MacCount
 from speechbrain_dsn.nnet.binary import GridConv2d, GridLinear
 from speechbrain_dsn.nnet.surrogate import heaviside
 
-__all__ = ["MODES", "TARGETS", "LayerMemory", "QualityNet"]
+__all__ = ["MODES", "POOLINGS", "TARGETS", "LayerMemory", "QualityNet"]
 
 TARGETS = ("pesq", "dnsmos_ovrl", "dnsmos_sig", "dnsmos_bak")
+POOLINGS = ("max", "mean")
 KERNEL = 3
 
 
@@ -72,14 +73,16 @@ class QualityNet(nn.Module):
     """Log-mel frames to opinion scores, each from 1 to 5 or so.
 
     Four 3 x 3 convolutions, each followed by its activation, the first three
-    by 2 x 2 max-pooling and dropout, the last by the maximum over all that is
+    by 2 x 2 max-pooling and dropout, the last by pooling over all that is
     left; three dense layers. The sizes are those of the same group's code
     (fmi-basel/spiking-sqp) and give 45,697 parameters with one target, a count
     that is inferred and not the paper's; so are the ReLUs that stay between
     the dense layers. With binary maps the activation is 1 where its argument
     is positive, else 0, and learns by a surrogate slope. Ours: several targets
-    in one net, the start of the last bias in the middle of the scale, and that
-    padding has no effect.
+    in one net, the start of the last bias in the middle of the scale, that
+    padding has no effect, and pooling by the mean. The code pools the last map
+    by its maximum, of which binary maps leave a bit per channel: whether it
+    was ever on. Their mean says how often.
 
     Arguments
     ---------
@@ -100,6 +103,8 @@ class QualityNet(nn.Module):
         Frames per second.
     segment : int
         Frames of the segment that :meth:`report` and :meth:`memory` are about.
+    pooling : str
+        Out of `POOLINGS`: what becomes of the last map.
 
     Example
     -------
@@ -125,10 +130,15 @@ class QualityNet(nn.Module):
         bands: int = 120,
         frame_rate: float = 50.0,
         segment: int = 249,
+        pooling: str = "max",
     ) -> None:
         super().__init__()
         if mode not in MODES:
             raise ValueError(f"mode: expected {', '.join(MODES)}, got {mode!r}")
+        if pooling not in POOLINGS:
+            raise ValueError(
+                f"pooling: expected {' or '.join(POOLINGS)}, got {pooling!r}"
+            )
         if not targets or set(targets) - set(TARGETS):
             raise ValueError(
                 f"targets: expected some of {', '.join(TARGETS)}, got {targets}"
@@ -140,7 +150,7 @@ class QualityNet(nn.Module):
                 f"expected at least {self.min_frames} bands and frames, got "
                 f"{bands} and {segment}"
             )
-        self.mode, self.targets = mode, tuple(targets)
+        self.mode, self.pooling, self.targets = mode, pooling, tuple(targets)
         self.dropout, self.bands = dropout, bands
         self.frame_rate, self.segment = frame_rate, segment
         self.binary, convolutions, head = MODES[mode]
@@ -196,10 +206,17 @@ class QualityNet(nn.Module):
                 x = F.dropout(x, self.dropout, training=self.training)
             # Maps are never negative, so zeros do not win a maximum.
             x = _cut(x, lengths)
-        x = x.amax((2, 3))
+        x = self.pool(x, lengths)
         for dense in self.dense[:-1]:
             x = F.relu(dense(x))
         return self.dense[-1](x)
+
+    def pool(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """A map ``[B, C, T, F]``, cut to its lengths, as ``[B, C]``."""
+        if self.pooling == "max":
+            return x.amax((2, 3))
+        frames = x.new_tensor(x.size(2)) if lengths is None else lengths.to(x)
+        return x.sum((2, 3)) / (frames * x.size(3)).unsqueeze(-1)
 
     def activate(self, x: Tensor) -> Tensor:
         """What a convolution hands on: zeros and ones, or a ReLU."""
@@ -286,7 +303,9 @@ class QualityNet(nn.Module):
         channels = [conv.out_channels for conv in self.convs]
         hidden = self.dense[0].out_features
         with torch.device("meta"):  # nothing but sizes
-            return QualityNet(mode, self.targets, channels, hidden)
+            return QualityNet(
+                mode, self.targets, channels, hidden, pooling=self.pooling
+            )
 
 
 def _cut(x: Tensor, lengths: Tensor | None) -> Tensor:
