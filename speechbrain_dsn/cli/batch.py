@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from speechbrain_dsn.cli.budget import add_budget_argument
 from speechbrain_dsn.cli.output import complain, named
 from speechbrain_dsn.errors import InputError
 
@@ -52,12 +53,7 @@ def add_batch_arguments(parser: argparse.ArgumentParser, drawn: str) -> None:
         metavar="OUT",
         help="folder, or an audio file for a single input",
     )
-    parser.add_argument(
-        "--budget",
-        type=float,
-        metavar="0..1",
-        help="mean share of what the gates can add, 0..1 (default: the model's)",
-    )
+    add_budget_argument(parser)
     parser.add_argument(
         "--plot",
         action="store_true",

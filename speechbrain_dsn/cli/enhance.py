@@ -17,6 +17,7 @@ from speechbrain_dsn.cli.batch import (
     plot_path,
     run_batch,
 )
+from speechbrain_dsn.cli.budget import add_judge_argument, wanted_budget
 from speechbrain_dsn.cli.output import (
     add_json_argument,
     add_model_argument,
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``enhance``."""
     add_batch_arguments(parser, "gates")
     add_model_argument(parser)
+    add_judge_argument(parser)
     parser.add_argument(
         "--stream",
         action="store_true",
@@ -83,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
 def _worker(args: argparse.Namespace) -> Any:
     """What enhances one file; a wrong model or budget shows up here."""
     if args.stream:
+        if args.judge is not None:
+            raise InputError("--judge: expected no --stream, it hears ahead")
         from speechbrain_dsn.inference.streamed_files import stream_to_file
         from speechbrain_dsn.inference.streaming import (
             StreamingEnhancement,
@@ -105,11 +109,10 @@ def _worker(args: argparse.Namespace) -> Any:
 
     model = load_model(args.model)
     model.expect("enhancement")
-    model.decide(args.budget)
     return partial(
         enhance_to_file,
         model,
-        budget=args.budget,
+        budget=wanted_budget(args, model),
         overwrite=args.overwrite or args.resume,
     )
 
@@ -169,6 +172,7 @@ def _as_dict(
     return {
         "model": args.model,
         "budget": args.budget,
+        "judge": args.judge,
         "files": [report.as_dict() for report in reports],
         "errors": problems,
     }

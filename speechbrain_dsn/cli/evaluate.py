@@ -10,6 +10,11 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from speechbrain_dsn.cli.budget import (
+    add_budget_argument,
+    add_judge_argument,
+    wanted_budget,
+)
 from speechbrain_dsn.cli.output import (
     add_json_argument,
     add_model_argument,
@@ -32,12 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``evaluate``."""
     add_signal_arguments(parser)
     add_model_argument(parser)
-    parser.add_argument(
-        "--budget",
-        type=float,
-        metavar="0..1",
-        help="mean share of what the gates can add, 0..1 (default: the model's)",
-    )
+    add_budget_argument(parser)
+    add_judge_argument(parser)
     parser.add_argument(
         "--metrics",
         nargs="+",
@@ -79,12 +80,13 @@ def _enhanced(
         evaluate_pairs,
     )
 
+    budget = wanted_budget(args, model)
     pairs, unpaired = read_pairs(args)
     metrics = args.metrics or _installed(DEFAULT_METRICS)
     for line in unpaired:
         complain(line)
     return (
-        evaluate_pairs(model, pairs, metrics, args.budget, args.workers),
+        evaluate_pairs(model, pairs, metrics, budget, args.workers),
         unpaired,
     )
 
@@ -97,6 +99,8 @@ def _separated(
         evaluate_mixtures,
     )
 
+    if args.judge is not None:
+        raise InputError("--judge: expected a model that enhances")
     mixtures, unpaired = read_mixtures(args)
     usual = default_metrics(model.config.sample_rate)
     metrics = args.metrics or _installed(usual)

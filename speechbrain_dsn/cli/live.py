@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from speechbrain_dsn.cli.budget import add_budget_argument
 from speechbrain_dsn.cli.output import add_model_argument
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.optional import import_optional
@@ -37,12 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="with --input: write what would be heard",
     )
-    parser.add_argument(
-        "--budget",
-        type=float,
-        metavar="0..1",
-        help="mean share of what the gates can add, 0..1 (default: the model's)",
-    )
+    add_budget_argument(parser)
     parser.add_argument(
         "--hold",
         action="store_true",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechbrain_dsn.cost import Decision, MacMeter
+from speechbrain_dsn.cost import Decision, MacCount, MacMeter
 from speechbrain_dsn.dataio.resample import Resampler
 
 __all__ = ["BLOCK_SECONDS", "AlignedStream", "SignalStream"]
@@ -141,9 +141,14 @@ class AlignedStream:
         values = torch.from_numpy(gates.swapaxes(0, 1).astype(np.float32))
         return Decision(values, self.enhancer.report().frame_rate, lengths)
 
+    @property
+    def cost(self) -> MacCount:
+        """Of one frame."""
+        return self.enhancer.report().cost
+
     def meter(self) -> MacMeter:
         """MACs as executed so far."""
-        meter = MacMeter(self.enhancer.cost)
+        meter = MacMeter(self.cost)
         meter.update(self.decision())
         return meter
 

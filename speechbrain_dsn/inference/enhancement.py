@@ -15,11 +15,7 @@ from torch import Tensor
 
 from speechbrain_dsn.cost import Decision
 from speechbrain_dsn.dataio.audio import probe
-from speechbrain_dsn.inference.blocks import (
-    BLOCK_SECONDS,
-    AlignedStream,
-    SignalStream,
-)
+from speechbrain_dsn.inference.blocks import BLOCK_SECONDS, SignalStream
 from speechbrain_dsn.inference.files import (
     FileReport,
     enhance_to_file,
@@ -32,6 +28,7 @@ from speechbrain_dsn.inference.interface import (
     check_finite,
     valid_samples,
 )
+from speechbrain_dsn.inference.judged import JudgedBudget, open_stream
 
 __all__ = ["DynamicEnhancement"]
 
@@ -70,7 +67,7 @@ class DynamicEnhancement(ModelInterface):
         self,
         noisy: Tensor,
         lengths: Tensor | None = None,
-        budget: float | None = None,
+        budget: float | JudgedBudget | None = None,
         return_decision: bool = False,
     ) -> Tensor | tuple[Tensor, Decision]:
         """Enhances signals at the model's rate, skipping what is closed.
@@ -82,8 +79,9 @@ class DynamicEnhancement(ModelInterface):
         lengths : Tensor, optional
             Valid share of each item ``[B]`` in (0, 1]. What lies beyond is
             ignored, and 0 in the result.
-        budget : float, optional
-            Wanted mean activation in 0..1; the model's default without it.
+        budget : float or JudgedBudget, optional
+            Wanted mean activation in 0..1, or what sets it for each item; the
+            model's default without it.
         return_decision : bool
             Whether to give the gates too.
 
@@ -98,11 +96,10 @@ class DynamicEnhancement(ModelInterface):
         InputError
             If signals, lengths or budget are not what is expected.
         """
-        decide = self.model.decide(budget)
         check_batch(noisy)
         enhancer = self.mods.enhancer
         wav = noisy.to(self.device, torch.float32)
-        frames = None
+        frames = samples = None
         if lengths is not None:
             samples = valid_samples(lengths, noisy).to(self.device)
             place = torch.arange(wav.size(1), device=self.device)
@@ -112,7 +109,7 @@ class DynamicEnhancement(ModelInterface):
                 [enhancer.frames(n) for n in samples.tolist()]
             )
         check_finite(wav)
-        stream = AlignedStream(enhancer, len(wav), decide, self.device)
+        stream = open_stream(self.model, len(wav), budget, self.device, samples)
         share = max(1.0, BLOCK_SECONDS / len(wav))
         blocks = wav.split(round(share * enhancer.sample_rate), 1)
         parts = [stream.push(block) for block in blocks]
@@ -127,7 +124,7 @@ class DynamicEnhancement(ModelInterface):
         self,
         filename: str | os.PathLike,
         output_filename: str | os.PathLike | None = None,
-        budget: float | None = None,
+        budget: float | JudgedBudget | None = None,
         overwrite: bool = False,
     ) -> Tensor:
         """Enhances a file of any rate and channel count.
@@ -138,8 +135,8 @@ class DynamicEnhancement(ModelInterface):
             Any file that soundfile reads.
         output_filename : str or path, optional
             Where to write the result, in rate and coding of the input.
-        budget : float, optional
-            Wanted mean activation in 0..1.
+        budget : float or JudgedBudget, optional
+            Wanted mean activation in 0..1, or what sets it.
         overwrite : bool
             Whether an existing output may be replaced.
 
@@ -154,15 +151,12 @@ class DynamicEnhancement(ModelInterface):
         InputError
             If input, output or budget are not what is expected.
         """
-        decide = self.model.decide(budget)
         info = probe(filename)
+        stream = open_stream(self.model, info.channels, budget, self.device)
+        stream = SignalStream(stream, info.sample_rate)
         writer = None
         if output_filename is not None:
             writer = open_output(info, output_filename, overwrite)
-        stream = AlignedStream(
-            self.mods.enhancer, info.channels, decide, self.device
-        )
-        stream = SignalStream(stream, info.sample_rate)
         samples = np.concatenate(list(enhanced_blocks(info, stream)))
         if writer is not None:
             with writer:
@@ -174,7 +168,7 @@ class DynamicEnhancement(ModelInterface):
         self,
         filename: str | os.PathLike,
         output_filename: str | os.PathLike,
-        budget: float | None = None,
+        budget: float | JudgedBudget | None = None,
         overwrite: bool = False,
     ) -> FileReport:
         """Enhances a file into another, in memory that does not grow.
@@ -185,8 +179,8 @@ class DynamicEnhancement(ModelInterface):
             Any file that soundfile reads.
         output_filename : str or path
             Where to write the result.
-        budget : float, optional
-            Wanted mean activation in 0..1.
+        budget : float or JudgedBudget, optional
+            Wanted mean activation in 0..1, or what sets it.
         overwrite : bool
             Whether an existing output may be replaced.
 

@@ -10,6 +10,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from speechbrain_dsn.cost import MacMeter
+from speechbrain_dsn.cost import Decision, MacMeter
 from speechbrain_dsn.dataio.audio import write_audio
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.inference.blocks import BLOCK_SECONDS, AlignedStream
+from speechbrain_dsn.inference.blocks import BLOCK_SECONDS
 from speechbrain_dsn.inference.file_scores import FileScores, Scores
+from speechbrain_dsn.inference.judged import JudgedBudget, open_stream
 from speechbrain_dsn.inference.memory import trimmed
 from speechbrain_dsn.inference.pairs import (
     Pair,
@@ -56,7 +58,7 @@ def evaluate_pairs(
     model: LoadedModel,
     pairs: Sequence[Pair],
     metrics: Iterable[str] = DEFAULT_METRICS,
-    budget: float | None = None,
+    budget: float | JudgedBudget | None = None,
     workers: int = 1,
     noisy: Mapping[str, Scores] | None = None,
     device: torch.device | str | None = None,
@@ -76,8 +78,9 @@ def evaluate_pairs(
         Each under a name of its own.
     metrics : iterable of str
         Keys of `speechbrain_dsn.metrics.METRICS`.
-    budget : float, optional
-        Wanted mean activation in 0..1; the model's default without it.
+    budget : float or JudgedBudget, optional
+        Wanted mean activation in 0..1, or what sets it; the model's default
+        without it.
     workers : int
         Processes that score; more than one needs the calling script to have
         the usual ``if __name__ == "__main__":``.
@@ -102,9 +105,9 @@ def evaluate_pairs(
     model.expect("enhancement")
     metrics = list(metrics)
     require_metrics(metrics)
-    decide = model.decide(budget)
+    judged = isinstance(budget, JudgedBudget)
     with tempfile.TemporaryDirectory(prefix="speechbrain_dsn_") as folder:
-        run = _Run(model, decide, device, Path(folder))
+        run = _Run(model, budget, device, Path(folder))
         bar = tqdm(pairs, "enhance", unit="file", disable=not progress)
         for pair in trimmed(bar):
             run.add(pair)
@@ -114,8 +117,8 @@ def evaluate_pairs(
         for measured, (before, after) in zip(run.measured, scores, strict=True)
     ]
     return Evaluation(
-        model.config.name,
-        budget,
+        f"{model.config.name}, judged" if judged else model.config.name,
+        budget.mean if judged else budget,
         run.meter.activation,
         run.meter.macs_per_second,
         run.spent / run.seconds if run.seconds else math.nan,
@@ -126,10 +129,10 @@ def evaluate_pairs(
 class _Run:
     """Enhanced signals on disk, so that memory does not grow with them."""
 
-    def __init__(self, model, decide, device, folder: Path) -> None:
-        self.enhancer, self.rate = model.enhancer, model.config.sample_rate
-        self.decide, self.device, self.folder = decide, device, folder
-        self.meter = MacMeter(model.enhancer.report().cost)
+    def __init__(self, model, budget, device, folder: Path) -> None:
+        self.folder, self.rate = folder, model.config.sample_rate
+        self._open = partial(open_stream, model, 1, budget, device)
+        self.meter = MacMeter(self._open().cost)
         self.measured: list[dict[str, Any]] = []
         self.spent = self.seconds = 0.0
 
@@ -144,7 +147,7 @@ class _Run:
                     f"{len(clean)}: expected equal lengths"
                 )
             begin = time.perf_counter()
-            enhanced, stream = self._enhance(noisy)
+            enhanced, decision = self._enhance(noisy)
             self.spent += time.perf_counter() - begin
             number = len(self.measured)
             self._keep(number, noisy=noisy, clean=clean, enhanced=enhanced)
@@ -152,18 +155,17 @@ class _Run:
             row |= {"error": str(error), "seconds": 0.0}
             row |= {"activation": math.nan, "macs_per_second": math.nan}
         else:
-            self.meter.update(stream.decision())
+            self.meter.update(decision)
             row |= self.meter.per_item[-1]
             row["seconds"] = len(noisy) / self.rate
             self.seconds += row["seconds"]
         self.measured.append(row)
 
-    def _enhance(self, noisy: np.ndarray) -> tuple[np.ndarray, AlignedStream]:
-        stream = AlignedStream(self.enhancer, 1, self.decide, self.device)
-        wav = torch.from_numpy(noisy)[None].to(self.device, torch.float32)
+    def _enhance(self, noisy: np.ndarray) -> tuple[np.ndarray, Decision]:
+        stream, wav = self._open(), torch.from_numpy(noisy)[None].float()
         blocks = wav.split(round(BLOCK_SECONDS * self.rate), 1)
         parts = [*map(stream.push, blocks), stream.flush()]
-        return torch.cat(parts, 1)[0].cpu().numpy(), stream
+        return torch.cat(parts, 1)[0].cpu().numpy(), stream.decision()
 
     def _keep(self, number: int, **signals: np.ndarray) -> None:
         peak = max(float(np.abs(x).max()) for x in signals.values())

@@ -26,9 +26,9 @@ from speechbrain_dsn.dataio.audio import (
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.blocks import (
     BLOCK_SECONDS,
-    AlignedStream,
     SignalStream,
 )
+from speechbrain_dsn.inference.judged import JudgedBudget, open_stream
 from speechbrain_dsn.pretrained import LoadedModel
 
 __all__ = [
@@ -176,7 +176,7 @@ def enhance_to_file(
     model: LoadedModel,
     path: str | os.PathLike,
     output: str | os.PathLike,
-    budget: float | None = None,
+    budget: float | JudgedBudget | None = None,
     overwrite: bool = False,
     device: torch.device | str | None = None,
     progress: Callable[[float], None] = lambda seconds: None,
@@ -195,8 +195,9 @@ def enhance_to_file(
         Any file that soundfile reads.
     output : str or path
         In a folder that is there.
-    budget : float, optional
-        Wanted mean activation in 0..1; the model's default without it.
+    budget : float or JudgedBudget, optional
+        Wanted mean activation in 0..1, or what sets it; the model's default
+        without it.
     overwrite : bool
         Whether an existing output may be replaced.
     device : torch.device, optional
@@ -215,8 +216,8 @@ def enhance_to_file(
         If input, output or budget are not what is expected.
     """
     model.expect("enhancement")
-    decide, info = model.decide(budget), probe(path)
-    stream = AlignedStream(model.enhancer, info.channels, decide, device)
+    info = probe(path)
+    stream = open_stream(model, info.channels, budget, device)
     signal = SignalStream(stream, info.sample_rate)
     return write_enhanced(info, signal, output, overwrite, progress)
 

@@ -25,8 +25,8 @@ from speechbrain_dsn.dataio.folders import PreparedFolders, prepare_folders
 from speechbrain_dsn.dataio.mixing import Batch, MixtureSampler
 from speechbrain_dsn.dataio.ovrl import annotate_ovrl, ovrl_of_clips
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.judged import Judge
 from speechbrain_dsn.inference.pairs import Pair, mixture_pairs
-from speechbrain_dsn.inference.quality import QualityPrediction
 
 # Clips on which a judge tells how good the training data is on average.
 JUDGED_CLIPS = 400
@@ -163,26 +163,6 @@ class TrainingClips(Dataset):
         return batch._replace(ovrl=scores)
 
 
-class Judge:
-    """A quality predictor in the place of DNSMOS OVRL.
-
-    Arguments
-    ---------
-    source : str
-        A model name or folder. It predicts OVRL, or if it cannot, its first
-        target.
-    """
-
-    def __init__(self, source: str) -> None:
-        self.prediction = QualityPrediction.from_pretrained(source)
-        targets, ovrl = self.prediction.targets, "dnsmos_ovrl"
-        self.column = targets.index(ovrl) if ovrl in targets else 0
-
-    def __call__(self, noisy: Tensor) -> Tensor:
-        """Scores of clips ``[B, T]``: ``[B]``, in 1..5."""
-        return self.prediction.predict_batch(noisy)[:, self.column].clamp(1, 5)
-
-
 class FolderData:
     """A folder of speech and a folder of noise, mixed on the fly.
 
@@ -227,7 +207,7 @@ class FolderData:
         self.root, self.out = Path(data_folder), Path(out_folder)
         self.make_sampler = sampler
         self.guided = guided
-        self.judge = Judge(judge) if judge and guided else None
+        self.judge = Judge.from_pretrained(judge) if judge and guided else None
         self.batches = {
             "scored_from": scored_from,
             "scored_clips": scored_clips,
