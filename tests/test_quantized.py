@@ -19,7 +19,7 @@ from speechbrain_dsn.nnet.gru_scheme import (
     uniform_widths,
 )
 from speechbrain_dsn.nnet.quantized import QuantizedGRU, calibrate
-from speechbrain_dsn.nnet.rnn import TimeGRU
+from speechbrain_dsn.nnet.time_gru import TimeGRU
 from speechbrain_dsn.quantization.gru import IntegerGRU
 from speechbrain_dsn.quantization.kernel import Kernel, compile_kernel
 from speechbrain_dsn.quantization.packing import pack, scheme_bytes, unpack

@@ -14,7 +14,7 @@ from speechbrain_dsn.cost import MacCount, total
 from speechbrain_dsn.gating.statistics import channel_statistics
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
-from speechbrain_dsn.nnet.rnn import GRUContext, TimeGRU
+from speechbrain_dsn.nnet.time_gru import GRUContext, TimeGRU
 
 
 class FramePolicy(nn.Module):

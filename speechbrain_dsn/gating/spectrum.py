@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
-from speechbrain_dsn.nnet.rnn import GRUContext, TimeGRU
+from speechbrain_dsn.nnet.time_gru import GRUContext, TimeGRU
 
 SLOPE = 0.03
 QUIET = 1e-4

@@ -16,15 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount, total
-from speechbrain_dsn.nnet.attention import (
-    AttentionContext,
-    FrequencyAttention,
-    TimeAttention,
-)
+from speechbrain_dsn.nnet.frequency_attention import FrequencyAttention
+from speechbrain_dsn.nnet.frequency_gru import FrequencyGRU
 from speechbrain_dsn.nnet.linear import DynamicLinear
 from speechbrain_dsn.nnet.masking import bucketed
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
-from speechbrain_dsn.nnet.rnn import FrequencyGRU, GRUContext, TimeGRU
+from speechbrain_dsn.nnet.time_attention import AttentionContext, TimeAttention
+from speechbrain_dsn.nnet.time_gru import GRUContext, TimeGRU
 
 SLOPE = 0.03
 

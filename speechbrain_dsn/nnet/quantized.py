@@ -22,7 +22,7 @@ from speechbrain_dsn.nnet.gru_scheme import (
     make_scheme,
     merged,
 )
-from speechbrain_dsn.nnet.rnn import TimeGRU
+from speechbrain_dsn.nnet.time_gru import TimeGRU
 
 __all__ = ["QuantizedGRU", "calibrate", "gru_weights"]
 

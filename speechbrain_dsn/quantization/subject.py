@@ -21,7 +21,7 @@ from speechbrain_dsn.nnet.dgru import DGRU
 from speechbrain_dsn.nnet.gru_scheme import OPERATORS, make_scheme
 from speechbrain_dsn.nnet.masking import mask_channels
 from speechbrain_dsn.nnet.quantized import QuantizedGRU, calibrate, gru_weights
-from speechbrain_dsn.nnet.rnn import TimeGRU
+from speechbrain_dsn.nnet.time_gru import TimeGRU
 from speechbrain_dsn.quantization.packing import scheme_bytes
 
 __all__ = ["SPLITS", "Subject", "Task"]

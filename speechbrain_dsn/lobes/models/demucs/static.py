@@ -33,8 +33,8 @@ from speechbrain_dsn.nnet.resampling import (
     ResampleContext,
     Upsampler,
 )
-from speechbrain_dsn.nnet.rnn import GRUContext, TimeGRU
 from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
+from speechbrain_dsn.nnet.time_gru import GRUContext, TimeGRU
 from speechbrain_dsn.nnet.widths import SlimmableContext
 
 

@@ -16,76 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechbrain_dsn.cost import CostReport, MacCount
+from speechbrain_dsn.cost import CostReport
 from speechbrain_dsn.nnet.blocks import (
     SLOPE,
     FrequencyBlock,
     TimeBlock,
     TimeBlockContext,
 )
-from speechbrain_dsn.nnet.conv import (
-    ConvContext,
-    DynamicConv2d,
-    DynamicConvTranspose2d,
-)
+from speechbrain_dsn.nnet.channel_scale import ChannelScale
+from speechbrain_dsn.nnet.conv import ConvContext, DynamicConv2d
+from speechbrain_dsn.nnet.conv_transpose import DynamicConvTranspose2d
 from speechbrain_dsn.nnet.normalization import DynamicLayerNorm
-from speechbrain_dsn.nnet.rnn import GRUContext
-
-
-class ChannelScale(nn.Module):
-    """A depth-wise 1x1 convolution: the skip connections of FTF-Net.
-
-    Arguments
-    ---------
-    channels : int
-        Channels.
-
-    Example
-    -------
-    >>> ChannelScale(16)(torch.randn(1, 5, 31, 16)).shape
-    torch.Size([1, 5, 31, 16])
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels))
-        self.bias = nn.Parameter(torch.empty(channels))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Starts as a plain skip connection."""
-        nn.init.ones_(self.weight)
-        nn.init.zeros_(self.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scales and shifts each channel.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[..., C]``.
-
-        Returns
-        -------
-        Tensor
-            Like ``x``.
-        """
-        return torch.addcmul(self.bias, x, self.weight)
-
-    def macs(self, bins: int) -> MacCount:
-        """Cost of one frame.
-
-        Arguments
-        ---------
-        bins : int
-            Frequency bins.
-
-        Returns
-        -------
-        MacCount
-            One product per bin and channel.
-        """
-        return MacCount(bins * len(self.weight))
+from speechbrain_dsn.nnet.time_gru import GRUContext
 
 
 @dataclass

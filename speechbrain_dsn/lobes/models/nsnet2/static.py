@@ -22,7 +22,7 @@ from speechbrain_dsn.lobes.models.nsnet2.stages import (
 )
 from speechbrain_dsn.nnet.dgru import DGRUContext
 from speechbrain_dsn.nnet.linear import DynamicLinear
-from speechbrain_dsn.nnet.rnn import GRUContext
+from speechbrain_dsn.nnet.time_gru import GRUContext
 
 STAGES = ("dense", "gru", "gru", "relu", "relu")
 SPLITS = ("none", "parallel", "serial")

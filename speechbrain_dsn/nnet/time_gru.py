@@ -1,7 +1,4 @@
-"""Grouped GRUs with static and dynamic groups.
-
-Both layers keep their weights as ``[directions, groups, ...]`` and run all
-groups in one batched product (:mod:`speechbrain_dsn.nnet.scan`).
+"""A grouped GRU over frames, with static and dynamic groups.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -17,216 +14,10 @@ from torch import Tensor, nn
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.dgru import DGRU, updated_units
 from speechbrain_dsn.nnet.empty import takes_empty_chunks
-from speechbrain_dsn.nnet.masking import bucketed, mask_channels
+from speechbrain_dsn.nnet.grouped_gru import GroupedGRU
+from speechbrain_dsn.nnet.masking import mask_channels
 from speechbrain_dsn.nnet.scan import gru_scan, gru_steps
 from speechbrain_dsn.nnet.selective import selective_scan, selective_steps
-
-
-class _GroupedGRU(nn.Module):
-    """Weights of ``directions x groups`` GRUs of equal size."""
-
-    def __init__(
-        self,
-        hidden_size: int,
-        input_size: int,
-        groups: int,
-        static_groups: int | None,
-        directions: int,
-    ) -> None:
-        super().__init__()
-        if input_size % groups or hidden_size % groups:
-            raise ValueError(
-                f"{groups} groups do not divide input {input_size} and "
-                f"hidden {hidden_size}"
-            )
-        self.groups, self.directions = groups, directions
-        self.static_groups = groups if static_groups is None else static_groups
-        if not 0 < self.static_groups <= groups:
-            raise ValueError(
-                f"static_groups must be 1..{groups}, got {static_groups}"
-            )
-        self.inputs, self.hidden = input_size // groups, hidden_size // groups
-        rows = 3 * self.hidden
-        lead = (directions, groups, rows)
-        self.weight_ih = nn.Parameter(torch.empty(*lead, self.inputs))
-        self.weight_hh = nn.Parameter(torch.empty(*lead, self.hidden))
-        self.bias_ih = nn.Parameter(torch.empty(lead))
-        self.bias_hh = nn.Parameter(torch.empty(lead))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws the weights as ``torch.nn.GRU`` does."""
-        bound = self.hidden**-0.5
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
-
-    def _weights(self, direction: int, groups: int) -> tuple[Tensor, ...]:
-        return (
-            self.weight_ih[direction, :groups],
-            self.weight_hh[direction, :groups],
-            self.bias_ih[direction, :groups],
-            self.bias_hh[direction, :groups],
-        )
-
-    def _group_macs(self) -> tuple[int, int]:
-        """Input-to-hidden and hidden-to-hidden MACs of one group's step."""
-        rows = 3 * self.hidden * self.directions
-        return rows * self.inputs, rows * self.hidden
-
-    def _dense(self, groups: int) -> nn.ModuleList:
-        """``torch.nn.GRU`` modules with copies of the leading groups."""
-        dense = nn.ModuleList()
-        for group in range(groups):
-            gru = nn.GRU(
-                self.inputs,
-                self.hidden,
-                batch_first=True,
-                bidirectional=self.directions == 2,
-            ).to(self.weight_ih)
-            for direction in range(self.directions):
-                suffix = "l0_reverse" if direction else "l0"
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                    source = getattr(self, name)[direction, group]
-                    getattr(gru, f"{name}_{suffix}").data.copy_(source)
-            dense.append(gru)
-        return dense
-
-
-class FrequencyGRU(_GroupedGRU):
-    """Bidirectional grouped GRU over the bins of one frame.
-
-    No state crosses frames, so a closed frame leaves out the dynamic groups
-    altogether (MGT-DSN, arXiv 2510.11395: of the four groups of FTF-Net two
-    are static). Output channels are ordered group by group, forward then
-    backward direction within each, so those of the static groups lead.
-
-    Arguments
-    ---------
-    hidden_size : int
-        Units of all groups together, per direction.
-    input_size : int
-        Input channels.
-    groups : int
-        Groups; group ``k`` reads the ``k``-th part of the channels.
-    static_groups : int, optional
-        Leading groups that run in every frame, all by default.
-
-    Example
-    -------
-    >>> gru = FrequencyGRU(64, 64, groups=4, static_groups=2)
-    >>> gru(torch.randn(2, 10, 31, 64), torch.ones(2, 10)).shape
-    torch.Size([2, 10, 31, 128])
-    >>> gru.macs(31)
-    MacCount(fixed=190464, gated=(190464,))
-    """
-
-    def __init__(
-        self,
-        hidden_size: int,
-        input_size: int,
-        groups: int,
-        static_groups: int | None = None,
-    ) -> None:
-        super().__init__(hidden_size, input_size, groups, static_groups, 2)
-
-    @property
-    def static_channels(self) -> int:
-        """Leading output channels that a closed frame computes."""
-        return 2 * self.hidden * self.static_groups
-
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        """Computes all groups and masks, for training.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[B, T, F, C]``.
-        gate : Tensor, optional
-            ``[B, T]`` in 0..1, soft or hard; open by default.
-
-        Returns
-        -------
-        Tensor
-            ``[B, T, F, 2 * hidden_size]``.
-        """
-        y = self.branch(x.flatten(0, 1), True).unflatten(0, x.shape[:2])
-        return mask_channels(y, gate, self.static_channels)
-
-    def branch(self, x: Tensor, is_open: bool) -> Tensor:
-        """Runs all groups, or the static ones.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[N, F, C]``, one row per frame; the closed branch reads leading
-            channels only.
-        is_open : bool
-            Which branch.
-
-        Returns
-        -------
-        Tensor
-            ``[N, F, 2 * hidden_size]``, or the static channels when closed.
-        """
-        groups = self.groups if is_open else self.static_groups
-        n, bins, _ = x.shape
-        x = x[..., : groups * self.inputs].view(n, bins, groups, self.inputs)
-        x = x.permute(1, 2, 3, 0).contiguous()
-        sides = [
-            gru_scan(x, *self._weights(direction, groups), None, direction == 1)
-            for direction in range(2)
-        ]
-        return torch.stack(sides, 2).permute(4, 0, 1, 2, 3).flatten(2)
-
-    def forward_skipping(self, x: Tensor, is_open: Tensor) -> Tensor:
-        """Runs each frame through its own branch.
-
-        Arguments
-        ---------
-        x : Tensor
-            ``[B, T, F, C]``.
-        is_open : Tensor
-            Booleans ``[B, T]``.
-
-        Returns
-        -------
-        Tensor
-            ``[B, T, F, 2 * hidden_size]``.
-        """
-        channels = 2 * self.hidden * self.groups
-        return bucketed(self.branch, x, is_open, channels)
-
-    def slice_to(self, is_open: bool) -> nn.ModuleList:
-        """One ``torch.nn.GRU`` per group of the branch, with copies.
-
-        Arguments
-        ---------
-        is_open : bool
-            Which branch.
-
-        Returns
-        -------
-        torch.nn.ModuleList
-            Bidirectional GRUs over ``[N, F, inputs]``.
-        """
-        return self._dense(self.groups if is_open else self.static_groups)
-
-    def macs(self, bins: int) -> MacCount:
-        """Cost of one frame.
-
-        Arguments
-        ---------
-        bins : int
-            Steps per frame.
-
-        Returns
-        -------
-        MacCount
-            Static groups fixed, dynamic groups gated.
-        """
-        group = bins * sum(self._group_macs())
-        dynamic = self.groups - self.static_groups
-        return MacCount(group * self.static_groups, (group * dynamic,))
 
 
 @dataclass
@@ -242,7 +33,7 @@ class GRUContext:
     hidden: Tensor
 
 
-class TimeGRU(_GroupedGRU):
+class TimeGRU(GroupedGRU):
     """Unidirectional grouped GRU over frames, one sequence per bin.
 
     In a closed frame the dynamic groups get no input, ``a = g W_x x + b_x +
