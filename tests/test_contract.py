@@ -25,9 +25,12 @@ TABLE = LAYERS | LOBES
 # Classes that have no row of their own, and why.
 INSIDE = {
     "DenseStage": "of NsNet2, which tells it who reaches it",
+    "DynamicConv": "base of DynamicConv2d and DynamicConvTranspose2d",
     "Enhancer": "base of SpectralEnhancer and WaveformEnhancer",
+    "GroupedGRU": "base of FrequencyGRU and TimeGRU",
     "MaskLobe": "base of the masks",
     "RecurrentStage": "of NsNet2, which tells it who reaches it",
+    "SelfAttention": "base of FrequencyAttention and TimeAttention",
     "SlimmableBlock": "base of SlimmableEncoder and SlimmableDecoder",
     "SlimmableTransformerLayer": "of SlimmableTransformer",
 }
