@@ -1,6 +1,9 @@
 """``profile`` tells what a model costs."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -67,3 +70,19 @@ def test_table_for_people(folders, capsys):
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
 def test_fixed_gates_have_their_share(share):
     assert fixed_gates(320, share).mean() == share
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(folders):
+    """As of ``speechbrain-dsn profile ... | head``."""
+    code = "from speechbrain_dsn.cli.main import main; raise SystemExit(main())"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "profile", "--model", folders["static"]],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writer)
+    assert done.returncode == 141
+    assert "BrokenPipe" not in done.stderr and "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ Authors
 """
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -95,7 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         Exit code: what the command returns, 2 on bad input (one line on
-        stderr says what was found and expected), 130 if interrupted.
+        stderr says what was found and expected), 130 if interrupted, 141 if
+        nobody reads stdout any more.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     # No option before the command takes a value, so the command comes first.
@@ -104,7 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TorchaudioGuardWarning)
             args = build_parser(command).parse_args(argv)
-            return args.run(args)
+            code = args.run(args)
+            sys.stdout.flush()
+            return code
     except InputError as error:
         line = " ".join(str(error).splitlines())
         print(f"{PROGRAM}: error: {line}", file=sys.stderr)
@@ -112,6 +116,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Who reads stdout has seen enough, such as `head`. What is still to
+        # be flushed goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":
