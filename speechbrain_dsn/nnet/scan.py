@@ -70,9 +70,7 @@ def gru_scan(
     if h0 is None:
         h0 = x.new_zeros(x.size(1), weight_hh.size(2), x.size(3))
     if x.size(3) <= FEW and not (reverse or torch.is_grad_enabled()):
-        inputs = x.permute(1, 2, 0, 3).flatten(2)
-        projected = torch.baddbmm(bias_ih.unsqueeze(-1), weight_ih, inputs)
-        projected = projected.unflatten(2, (len(x), -1)).permute(2, 0, 1, 3)
+        projected = _projected(x, weight_ih, bias_ih)
         return gru_steps(projected, weight_hh, bias_hh, h0)
     return _Scan.apply(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, reverse)
 
@@ -165,6 +163,7 @@ class _Scan(torch.autograd.Function):
         """Saves the gates of every step for the backward pass."""
         length, groups, _, n_seq = x.shape
         size = w_hh.size(2)
+        drive = _projected(x, w_ih, b_ih) if n_seq <= FEW else None
         b_ih, b_hh = b_ih.unsqueeze(-1), b_hh.unsqueeze(-1)
         out = x.new_empty(length, groups, size, n_seq)
         rz = x.new_empty(length, groups, 2 * size, n_seq)
@@ -173,7 +172,10 @@ class _Scan(torch.autograd.Function):
         hidden = torch.empty_like(step)
         h = h0
         for t in _order(length, reverse):
-            torch.baddbmm(b_ih, w_ih, x[t], out=step)
+            if drive is None:
+                torch.baddbmm(b_ih, w_ih, x[t], out=step)
+            else:
+                step = drive[t]
             torch.baddbmm(b_hh, w_hh, h, out=hidden)
             gates = torch.add(
                 step[:, : 2 * size], hidden[:, : 2 * size], out=rz[t]
@@ -220,12 +222,31 @@ class _Scan(torch.autograd.Function):
         to_input, to_hidden = grad[:, :, : 3 * size], grad[:, :, size:]
         nrz = torch.cat([w_ih[:, 2 * size :], w_ih[:, : 2 * size]], 1)
         grad_x = torch.matmul(nrz.transpose(1, 2), to_input)
-        grad_nrz = torch.matmul(to_input, x.transpose(2, 3)).sum(0)
-        grad_hh = torch.matmul(to_hidden, previous.transpose(2, 3)).sum(0)
+        grad_nrz = _outer_sum(to_input, x)
+        grad_hh = _outer_sum(to_hidden, previous)
         sums = grad.sum((0, 3))
         grad_w = torch.cat([grad_nrz[:, size:], grad_nrz[:, :size]], 1)
         grad_b = torch.cat([sums[:, size : 3 * size], sums[:, :size]], 1)
         return grad_x, grad_w, grad_hh, grad_b, sums[:, size:], gh, None
+
+
+def _outer_sum(left: Tensor, right: Tensor) -> Tensor:
+    """``[L, G, P, N]`` and ``[L, G, Q, N]`` to ``[G, P, Q]``; with a few
+    sequences, a product per step would be all overhead."""
+    if left.size(3) <= FEW:
+        left, right = _joined(left)[None], _joined(right)[None]
+    return torch.matmul(left, right.transpose(2, 3)).sum(0)
+
+
+def _projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """All steps in one product, ``[L, G, 3 * H, N]``."""
+    y = torch.baddbmm(bias.unsqueeze(-1), weight, _joined(x))
+    return y.unflatten(2, (len(x), -1)).permute(2, 0, 1, 3)
+
+
+def _joined(x: Tensor) -> Tensor:
+    """``[L, G, C, N]`` as ``[G, C, L N]``."""
+    return x.permute(1, 2, 0, 3).flatten(2)
 
 
 def _order(length: int, reverse: bool) -> range:
