@@ -125,7 +125,7 @@ class SlimmableEncoder(SlimmableBlock):
         inner = conv_steps(x, self.first, self.first_bias, self.stride)
         inner = inner.relu_().unflatten(1, (frames, -1))
         inner = mask_widths(inner, gate, self.widths)
-        return F.glu(F.linear(inner, self.second, self.second_bias))
+        return gated_linear(inner, self.second, self.second_bias)
 
     def branch(self, x: Tensor, level: int) -> Tensor:
         """Runs one width.
@@ -145,7 +145,7 @@ class SlimmableEncoder(SlimmableBlock):
         width = self.widths[level]
         first, bias = self.first[:width], self.first_bias[:width]
         inner = conv_steps(x, first, bias, self.stride).relu_()
-        return F.glu(F.linear(inner, self.second[:, :width], self.second_bias))
+        return gated_linear(inner, self.second[:, :width], self.second_bias)
 
     @takes_empty_chunks
     def forward_streaming(
@@ -295,8 +295,8 @@ class SlimmableDecoder(SlimmableBlock):
         Tensor
             ``[B, T, steps * stride, out_channels]``.
         """
-        inner = F.linear(x, self.first.flatten(0, 1), self.first_bias.flatten())
-        inner = mask_widths(F.glu(inner), gate, self.widths).flatten(1, 2)
+        inner = gated_linear(x, self.first, self.first_bias)
+        inner = mask_widths(inner, gate, self.widths).flatten(1, 2)
         y = conv_transpose_steps(
             inner, self.second, self.second_bias, self.stride
         )
@@ -320,9 +320,9 @@ class SlimmableDecoder(SlimmableBlock):
             is to be added to what follows.
         """
         width = self.widths[level]
-        first = self.first[:, :width].flatten(0, 1)
-        bias = self.first_bias[:, :width].flatten()
-        inner = F.glu(F.linear(x, first, bias))
+        inner = gated_linear(
+            x, self.first[:, :width], self.first_bias[:, :width]
+        )
         return conv_transpose_steps(
             inner, self.second[:width], self.second_bias, self.stride
         )
@@ -375,3 +375,35 @@ class SlimmableDecoder(SlimmableBlock):
         return self._macs(
             steps, 2 * self.in_channels + self.kernel_size * self.out_channels
         )
+
+
+def gated_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``glu(W x + b)`` as two products, one for each half of its rows: to a
+    GLU along rows as short as these, strided halves cost ten times as much.
+
+    Arguments
+    ---------
+    x : Tensor
+        ``[..., in]``.
+    weight : Tensor
+        ``[2 * out, in]`` or ``[2, out, in]``.
+    bias : Tensor
+        ``[2 * out]`` or ``[2, out]``.
+
+    Returns
+    -------
+    Tensor
+        ``[..., out]``.
+
+    Example
+    -------
+    >>> x, weight, bias = torch.randn(5, 3), torch.randn(8, 3), torch.randn(8)
+    >>> whole = F.glu(F.linear(x, weight, bias))
+    >>> torch.allclose(gated_linear(x, weight, bias), whole, atol=1e-6)
+    True
+    """
+    weights = weight.view(2, -1, weight.size(-1))
+    value, gate = map(F.linear, (x, x), weights, bias.view(2, -1))
+    if torch.is_grad_enabled():
+        return value * gate.sigmoid()
+    return value.mul_(gate.sigmoid_())
