@@ -19,9 +19,11 @@ from torch import Tensor, nn
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.empty import takes_empty_chunks
+from speechbrain_dsn.nnet.precision import full_precision
 from speechbrain_dsn.nnet.strided import conv_steps
 
 BLOCK = 16  # samples of the lower rate per step
+_convolve = full_precision(conv_steps)  # it costs little
 
 
 @dataclass
@@ -128,7 +130,7 @@ class _Resampler(nn.Module):
             )
         x = torch.cat([context.past, x.flatten(1)], 1)
         context.past = x[:, x.size(1) - self._halo :].clone()
-        y = conv_steps(
+        y = _convolve(
             x.unsqueeze(-1), self.matrix.unsqueeze(-1), None, self.size_in
         )
         return y.reshape(batch, frames, -1, 1)

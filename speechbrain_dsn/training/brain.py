@@ -40,6 +40,7 @@ from speechbrain_dsn.losses import (
     gate_price,
     metric_target,
 )
+from speechbrain_dsn.nnet.precision import full_precision
 from speechbrain_dsn.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -278,9 +279,10 @@ class DynamicBrain(sb.Brain):
     def _signal_losses(
         self, estimate: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
-        """Value of each term that has joined by now."""
+        """Value of each term that has joined by now; half precision is for
+        products, a loss reads quiet samples and sums over many."""
         return {
-            name: self._mean(term.loss(estimate, target))
+            name: self._mean(full_precision(term.loss)(estimate, target))
             for name, term in self.hparams.signal_losses.items()
             if term.joins(self.epoch)
         }
