@@ -58,8 +58,8 @@ def unseen(net):
     diagonal GRU of a router."""
     if isinstance(net, WaveformEnhancer):
         return 3 * net.lobe.policy.memory.hidden_size
-    layers = net.report().layers
-    return sum(layers[name].open for name in ("skip2", "skip3", "skip4"))
+    layers = net.report().layers.items()
+    return sum(cost.open for name, cost in layers if name.startswith("skip"))
 
 
 @LOBES.row(FTFNet, name="lobe ftfnet", can="gated streams costs", **shapes)
@@ -429,7 +429,7 @@ def shipped(name):
             lambda: load_model(name).enhancer,
             perturb=0.0,
             warm_up=net.lobe.time.attention.window if fold else 0,
-            unseen_macs=unseen(net) if fold or waveform else 0,
+            unseen_macs=unseen(net),
             expected_failures=({} if waveform else NO_FFT)
             | {"check_reset_parameters": "loaded weights are no start"}
             | KNOWN.get(name, {}),

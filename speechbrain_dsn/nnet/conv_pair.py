@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.chunks import mask_chunks, slim_sizes
 from speechbrain_dsn.nnet.feed_forward import PairLayer
+from speechbrain_dsn.nnet.gated import gated_linear
 from speechbrain_dsn.nnet.widths import copy_leading
 
 
@@ -85,8 +86,8 @@ class SlimmableConvPair(PairLayer, nn.Module):
         x = self.activation(x).transpose(1, 2)
         x = mask_chunks(x, gate, self.hidden)
         weight = self.contract.weight[:, :hidden, 0]
-        y = F.linear(x, weight, self.contract.bias)
-        return F.glu(y) if self.glu else y
+        product = gated_linear if self.glu else F.linear
+        return product(x, weight, self.contract.bias)
 
     def slice_to(self, level: int) -> SlimmableConvPair:
         """The same pair with one width only, with its own copy of it.

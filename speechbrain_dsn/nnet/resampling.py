@@ -23,7 +23,7 @@ from speechbrain_dsn.nnet.precision import full_precision
 from speechbrain_dsn.nnet.strided import conv_steps
 
 BLOCK = 16  # samples of the lower rate per step
-_convolve = full_precision(conv_steps)  # it costs little
+_convolve = full_precision(conv_steps)  # of samples, not of features
 
 
 @dataclass

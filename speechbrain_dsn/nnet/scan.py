@@ -2,9 +2,10 @@
 
 ``torch.nn.GRU`` on a CPU runs one small matrix product per group, direction
 and step, and its autograd graph stores and re-reads each of them. Here the
-groups are a batch axis, the input projection is part of the step and the
-gradient is written by hand, so that the weight gradients are one product
-over all steps: training an FTF-Net block takes about half the time.
+groups are a batch axis, the input projection is part of the step (where
+sequences are few, one product before it) and the gradient is written by hand,
+so that the weight gradients are one product over all steps: training an
+FTF-Net block takes about half the time.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from speechbrain_dsn.nnet.precision import full_precision
 
-# Sequences up to which states are rows: a batched product with a few columns
-# runs ten times slower than one with as many rows.
+# Sequences up to which states are rows, and steps share a product where they
+# can: one with a few columns is ten times slower than one with as many rows.
 FEW = 8
 
 

@@ -22,10 +22,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.empty import takes_empty_chunks
+from speechbrain_dsn.nnet.gated import gated_linear
 from speechbrain_dsn.nnet.masking import bucketed, mask_widths
 from speechbrain_dsn.nnet.strided import conv_steps, conv_transpose_steps
 from speechbrain_dsn.nnet.widths import (
@@ -375,35 +375,3 @@ class SlimmableDecoder(SlimmableBlock):
         return self._macs(
             steps, 2 * self.in_channels + self.kernel_size * self.out_channels
         )
-
-
-def gated_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``glu(W x + b)`` as two products, one for each half of its rows: to a
-    GLU along rows as short as these, strided halves cost ten times as much.
-
-    Arguments
-    ---------
-    x : Tensor
-        ``[..., in]``.
-    weight : Tensor
-        ``[2 * out, in]`` or ``[2, out, in]``.
-    bias : Tensor
-        ``[2 * out]`` or ``[2, out]``.
-
-    Returns
-    -------
-    Tensor
-        ``[..., out]``.
-
-    Example
-    -------
-    >>> x, weight, bias = torch.randn(5, 3), torch.randn(8, 3), torch.randn(8)
-    >>> whole = F.glu(F.linear(x, weight, bias))
-    >>> torch.allclose(gated_linear(x, weight, bias), whole, atol=1e-6)
-    True
-    """
-    weights = weight.view(2, -1, weight.size(-1))
-    value, gate = map(F.linear, (x, x), weights, bias.view(2, -1))
-    if torch.is_grad_enabled():
-        return value * gate.sigmoid()
-    return value.mul_(gate.sigmoid_())

@@ -279,8 +279,7 @@ class DynamicBrain(sb.Brain):
     def _signal_losses(
         self, estimate: Tensor, target: Tensor
     ) -> dict[str, Tensor]:
-        """Value of each term that has joined by now; half precision is for
-        products, a loss reads quiet samples and sums over many."""
+        """Value of each term that has joined by now, in float32."""
         return {
             name: self._mean(full_precision(term.loss)(estimate, target))
             for name, term in self.hparams.signal_losses.items()
