@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from subjects_lobes import unseen
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import MacMeter
@@ -20,12 +21,6 @@ SMALL = {"bins": 31, "channels": (4, 8, 8), "window": 4}
 def spectra(bins):
     """Examples of compressed magnitudes ``[B, T, bins]``."""
     return lambda batch, time, dtype: torch.rand(batch, time, bins, dtype=dtype)
-
-
-def unseen(net):
-    """MACs of the skip connections: products that no counter sees."""
-    layers = net.report().layers
-    return sum(layers[name].open for name in ("skip2", "skip3", "skip4"))
 
 
 def parameters(module):

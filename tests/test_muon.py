@@ -67,6 +67,17 @@ def test_vectors_follow_adamw():
     torch.testing.assert_close(ours, theirs)
 
 
+def test_a_group_at_rest_keeps_its_weights_and_its_momentum():
+    layer = torch.nn.Linear(4, 3)
+    before = layer.weight.detach().clone()
+    optimizer = Muon(layer.parameters(), lr=0.0, momentum=0.5)
+    layer(torch.randn(8, 4)).square().sum().backward()
+    optimizer.step()
+    assert torch.equal(layer.weight, before)
+    average = optimizer.state[layer.weight]["average"]
+    torch.testing.assert_close(average, layer.weight.grad / 2)
+
+
 def test_a_stopped_run_goes_on_where_it_was():
     """The state travels with a checkpoint."""
 

@@ -112,6 +112,8 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["average"] = torch.zeros_like(weight)
         average = state["average"].lerp_(weight.grad, 1 - group["momentum"])
+        if not group["lr"]:  # a group that rests: no product is worth it
+            return
         ahead = weight.grad.lerp(average, group["momentum"])
         step = orthogonalize(as_matrices(ahead))
         rows, columns = step.shape[-2:]
