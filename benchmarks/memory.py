@@ -49,9 +49,11 @@ def peak_memory(model: LoadedModel) -> dict[str, float]:
 def _peak(name: str, folder: str) -> float:
     import torch
 
+    from speechbrain_dsn.inference.memory import keep_freed_memory
     from speechbrain_dsn.inference.streaming import StreamingEnhancement
 
     torch.set_num_threads(1)
+    keep_freed_memory()
     if name == "streaming":
         stream = StreamingEnhancement.from_pretrained(folder)
         for _ in range(10):

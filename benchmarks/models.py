@@ -33,6 +33,7 @@ from speechbrain_dsn.cli.output import check_json_target, emit, table
 from speechbrain_dsn.cost import activation
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.blocks import AlignedStream
+from speechbrain_dsn.inference.memory import keep_freed_memory
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.miniset import miniset_folder
 from speechbrain_dsn.pretrained import (
@@ -87,6 +88,7 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
         As it goes to JSON.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the command line does
     loaded = [_load(source) for source in args.models]
     noisy = noisy_speech(
         args.data_folder, loaded[0].config.sample_rate, args.seconds

@@ -23,6 +23,7 @@ from clock import measure
 import speechbrain_dsn  # noqa: F401  # the torchaudio guard
 from speechbrain_dsn.cost import gates_at, macs_per_second
 from speechbrain_dsn.gating import random_gate
+from speechbrain_dsn.inference.memory import keep_freed_memory
 from speechbrain_dsn.lobes.models.dual_path import DualPathSeparator
 
 
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the command line does
     torch.manual_seed(0)
     net = DualPathSeparator()
     if arguments.model:

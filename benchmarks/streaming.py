@@ -46,6 +46,7 @@ from plot import plot_time_against_macs
 from speechbrain_dsn import __version__
 from speechbrain_dsn.cli.output import check_json_target, emit, table
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.memory import keep_freed_memory
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.inference.session import TorchSession
 from speechbrain_dsn.miniset import miniset_folder
@@ -123,6 +124,7 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
         As it goes to JSON.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()  # as the command line does
     peers = _peers(args.peer)
     model, trained = load_or_draw(args.model)
     static, _ = load_or_draw(args.static)

@@ -18,6 +18,7 @@ from typing import NoReturn
 from speechbrain_dsn import __version__
 from speechbrain_dsn.compat import TorchaudioGuardWarning
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.memory import keep_freed_memory
 
 PROGRAM = "speechbrain-dsn"
 
@@ -106,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TorchaudioGuardWarning)
             args = build_parser(command).parse_args(argv)
+            keep_freed_memory()
             code = args.run(args)
             sys.stdout.flush()
             return code
