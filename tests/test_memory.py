@@ -7,7 +7,7 @@ import sys
 import pytest
 
 GLIBC = platform.libc_ver()[0] == "glibc"
-# Maps of 40 MB come and go; prints how many pages the kernel had to clear.
+# 80 MB come and go; prints how many pages the kernel had to clear.
 PROGRAM = """
 import resource, sys
 import numpy as np
@@ -16,17 +16,19 @@ if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-np.ones(10_000_000, np.float32)
+def maps():
+    return [np.ones(5_000_000, np.float32) for _ in range(4)]
+maps()
 before = faults()
 for _ in range(10):
-    np.ones(10_000_000, np.float32)
+    maps()
 print(faults() - before)
 """
 
 
 @pytest.mark.skipif(not GLIBC, reason="of glibc")
 def test_kept_memory_is_not_cleared_again():
-    pages = 10 * 40_000_000 // 4096
+    pages = 10 * 80_000_000 // 4096
     found = {
         what: int(
             subprocess.run(

@@ -24,7 +24,7 @@ __all__ = ["BLOCK_SECONDS", "AlignedStream", "SignalStream"]
 
 # Long enough that a product's overhead does not count, short enough for
 # some tens of MB of activations.
-BLOCK_SECONDS = 10.0
+BLOCK_SECONDS = 5.0
 
 
 class AlignedStream:

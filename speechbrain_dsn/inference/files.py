@@ -29,6 +29,7 @@ from speechbrain_dsn.inference.blocks import (
     SignalStream,
 )
 from speechbrain_dsn.inference.judged import JudgedBudget, open_stream
+from speechbrain_dsn.inference.memory import trimmed
 from speechbrain_dsn.pretrained import LoadedModel
 
 __all__ = [
@@ -130,7 +131,8 @@ def enhanced_blocks(
         As `speechbrain_dsn.dataio.audio.iter_blocks`.
     """
     seconds = max(1.0, BLOCK_SECONDS / info.channels)
-    for block in iter_blocks(info.path, round(seconds * info.sample_rate)):
+    blocks = iter_blocks(info.path, round(seconds * info.sample_rate))
+    for block in trimmed(blocks):
         yield signal.push(block)
         progress(len(block) / info.sample_rate)
     yield signal.flush()

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Of glibc's malloc.h. Blocks from this size on are mapped each by itself, so
-# much free memory at the end of the heap is given back, so much is asked for.
-OPTIONS = {-3: 1 << 30, -1: 1 << 30, -2: 1 << 26}
+# Of glibc's malloc.h. Blocks from this size on are mapped each by itself, and
+# so much free memory at the end of the heap is given back.
+OPTIONS = {-3: 1 << 25, -1: 1 << 30}
 
 
 def keep_freed_memory() -> bool:
@@ -44,14 +44,15 @@ def keep_freed_memory() -> bool:
 def trimmed(items: Iterable[T], every: int = 16) -> Iterator[T]:
     """Passes items on, and gives freed memory back now and then.
 
-    Signals of many lengths leave holes in glibc's heap that the next ones do
-    not fit: 5 MB per file of a few seconds. A trim takes milliseconds. Where
-    the C library has none, nothing happens.
+    Signals of many lengths, and blocks with as many open frames as they happen
+    to have, leave holes in glibc's heap that the next ones do not fit: 5 MB
+    per file of a few seconds. A trim takes milliseconds. Where the C library
+    has none, nothing happens.
 
     Arguments
     ---------
     items : iterable
-        Files to work on, say.
+        Files or blocks to work on, say.
     every : int
         Items between two trims.
 

@@ -25,6 +25,7 @@ from speechbrain_dsn.dataio.audio import (
     probe,
 )
 from speechbrain_dsn.errors import InputError
+from speechbrain_dsn.inference.memory import trimmed
 from speechbrain_dsn.inference.stitching import (
     BLOCK_SECONDS,
     StitchedSeparation,
@@ -201,7 +202,7 @@ def separate_to_files(
                 writer.write(wav)
 
         frames = round(BLOCK_SECONDS * info.sample_rate)
-        for block in iter_blocks(info.path, frames):
+        for block in trimmed(iter_blocks(info.path, frames)):
             power[0] += np.square(block.mean(1), dtype=np.float64).sum()
             write(signal.push(block))
             progress(len(block) / info.sample_rate)
