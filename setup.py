@@ -4,10 +4,11 @@ Requirements are loose on purpose: an upper bound on torch would make pip
 replace a working CPU build. The tested versions are in constraints.txt.
 """
 
+import platform
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
@@ -43,6 +44,14 @@ DOC_TOOLS = [
     "ipykernel",
 ]
 README = ROOT / "README.md"
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+# Without a compiler the package is as complete, and slower.
+KERNELS = Extension(
+    "speechbrain_dsn.native._kernels",
+    ["speechbrain_dsn/native/kernels.c"],
+    extra_compile_args=["-std=gnu11", "-O3", *["-mavx2", "-mfma"] * X86],
+    optional=True,
+)
 
 setup(
     name="speechbrain-dsn",
@@ -62,6 +71,7 @@ setup(
         *find_packages(include=["speechbrain_dsn", "speechbrain_dsn.*"]),
         "speechbrain_dsn.hparams",
     ],
+    ext_modules=[KERNELS],
     # The YAML fragments live at the top of the repository, as SpeechBrain
     # users expect them, and travel inside the package.
     package_dir={"speechbrain_dsn.hparams": "hparams"},

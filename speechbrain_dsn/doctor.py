@@ -99,6 +99,19 @@ def check_torch() -> Iterator[Finding]:
     yield Finding("ok", "compute", f"{threads}; GPU: {gpu}")
 
 
+def check_kernels() -> Iterator[Finding]:
+    """Say whether inference on a CPU uses the compiled inner loops."""
+    from speechbrain_dsn.native import available
+
+    if available():
+        yield Finding("ok", "kernels", "compiled, in use on CPUs")
+    else:
+        text = (
+            "not compiled, or switched off: PyTorch computes the same, slower"
+        )
+        yield Finding("note", "kernels", text)
+
+
 def check_torchaudio() -> Iterator[Finding]:
     """Say which of the cases of `speechbrain_dsn.compat` applies."""
     with warnings.catch_warnings():
@@ -163,6 +176,7 @@ def examine() -> Iterator[Finding]:
     yield Finding("ok", DISTRIBUTION, speechbrain_dsn.__version__)
     for name, check in (
         ("torch", check_torch),
+        ("kernels", check_kernels),
         ("torchaudio", check_torchaudio),
     ):
         try:

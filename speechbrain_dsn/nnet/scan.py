@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from speechbrain_dsn import native
 from speechbrain_dsn.nnet.precision import full_precision
 
 # Sequences up to which states are rows, and steps share a product where they
@@ -70,9 +71,11 @@ def gru_scan(
     """
     if h0 is None:
         h0 = x.new_zeros(x.size(1), weight_hh.size(2), x.size(3))
-    if x.size(3) <= FEW and not (reverse or torch.is_grad_enabled()):
+    if x.size(3) <= FEW and not torch.is_grad_enabled():
+        x = x.flip(0) if reverse else x
         projected = _projected(x, weight_ih, bias_ih)
-        return gru_steps(projected, weight_hh, bias_hh, h0)
+        states = gru_steps(projected, weight_hh, bias_hh, h0)
+        return states.flip(0) if reverse else states
     return _Scan.apply(x, weight_ih, weight_hh, bias_ih, bias_hh, h0, reverse)
 
 
@@ -107,7 +110,9 @@ def gru_steps(
     >>> gru_steps(torch.randn(5, 2, 12, 3), w, b, torch.zeros(2, 4, 3)).shape
     torch.Size([5, 2, 4, 3])
     """
-    size = weight_hh.size(2)
+    size, few = weight_hh.size(2), h0.size(2) <= FEW
+    if few and size % native.LANES == 0 and native.runs(projected, weight_hh):
+        return native.gru_steps(projected, weight_hh, bias_hh, h0)
     axis = 2 if h0.size(2) <= FEW else 1
     if axis == 2:
         projected, h0 = projected.transpose(2, 3), h0.transpose(1, 2)

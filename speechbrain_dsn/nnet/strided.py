@@ -14,6 +14,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from speechbrain_dsn import native
+
 
 def conv_steps(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: int
@@ -46,6 +48,11 @@ def conv_steps(
     out, kernel, _ = weight.shape
     if steps == kernel:  # one window is one row
         return F.linear(x.reshape(batch, 1, -1), weight.flatten(1), bias)
+    rows = (steps - kernel) // stride + 1
+    if native.fits(x, batch * rows, kernel * channels, out):
+        sizes = (kernel * channels, stride * channels)
+        windows = x.flatten(1).unfold(1, *sizes)
+        return native.linear(windows, weight.flatten(1), bias)
     x = x.reshape(batch, steps // stride, stride * channels)
     weight = weight.reshape(out, kernel // stride, stride * channels)
     return _last(F.conv2d(_first(x), _first(weight), bias))
@@ -84,6 +91,13 @@ def conv_transpose_steps(
     if steps == 1:
         y = F.linear(x, weight.flatten(1).t(), bias.repeat(kernel))
         return y.view(batch, kernel, out)
+    size = stride * out
+    if kernel == 2 * stride and native.fits(
+        x, batch * steps, channels, 2 * size
+    ):
+        taps = weight.reshape(channels, 2, size).permute(1, 2, 0)
+        y = native.linear_overlap(x, taps, bias.repeat(stride))
+        return y.view(batch, -1, out)
     weight = weight.reshape(channels, kernel // stride, stride * out)
     y = F.conv_transpose2d(_first(x), _first(weight), bias.repeat(stride))
     return _last(y).reshape(batch, -1, out)

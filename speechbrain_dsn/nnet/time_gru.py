@@ -16,7 +16,7 @@ from speechbrain_dsn.nnet.dgru import DGRU, updated_units
 from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.grouped_gru import GroupedGRU
 from speechbrain_dsn.nnet.masking import mask_channels
-from speechbrain_dsn.nnet.scan import gru_scan, gru_steps
+from speechbrain_dsn.nnet.scan import FEW, gru_scan, gru_steps
 from speechbrain_dsn.nnet.selective import selective_scan, selective_steps
 
 
@@ -194,6 +194,8 @@ class TimeGRU(GroupedGRU):
         batch, time, bins, _ = x.shape
         packed = self._pack(x)
         static = self.static_groups
+        if static == self.groups and batch * bins <= FEW:
+            return self._project_few(packed)
         fixed = packed[:, :static]
         # A copy in every case: an expanded bias of one column would be a view
         # of the parameter, and the sums below would change it.
@@ -210,6 +212,15 @@ class TimeGRU(GroupedGRU):
             view = view.permute(0, 3, 1, 2, 4)
             view[is_open.t()] += torch.matmul(w_ih[static:], rows)
         return result
+
+    def _project_few(self, packed: Tensor) -> Tensor:
+        """The same of all groups, each with its numbers side by side: what
+        the kernel that runs a few sequences reads."""
+        rows = packed.permute(1, 3, 0, 2).flatten(1, 2)
+        weight = self.weight_ih[0].transpose(1, 2)
+        product = torch.baddbmm(self.bias_ih[0].unsqueeze(1), rows, weight)
+        product = product.unflatten(1, (packed.size(3), -1))
+        return product.permute(2, 0, 3, 1)
 
     def _pack(self, x: Tensor) -> Tensor:
         """``[B, T, F, C]`` to ``[T, G, inputs, B F]``."""
