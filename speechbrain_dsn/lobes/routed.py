@@ -97,6 +97,27 @@ class Routed:
         decision = Decision(gate, self.frame_rate, lengths, logits)
         return super().forward(x, gate), decision
 
+    def every_level(self, x: Tensor) -> tuple[Tensor, Decision]:
+        """All items with the first choice, then with the next one, in a batch
+        of ``J B``, as the training of all choices and of the router asks for.
+
+        Arguments
+        ---------
+        x : Tensor
+            The net's input ``[B, T, C]``.
+
+        Returns
+        -------
+        tuple
+            The net's output ``[J B, T, C]`` and :class:`Decision`.
+        """
+        outputs = super().every_level(x)
+        logits = self.policy(x).repeat(len(outputs), 1, 1)
+        choices = torch.eye(len(outputs)).to(x).repeat_interleave(len(x), 0)
+        gate = choices.unsqueeze(1).expand_as(logits)
+        decision = Decision(gate, self.frame_rate, None, logits)
+        return outputs.flatten(0, 1), decision
+
     def forward_skipping(
         self,
         x: Tensor,

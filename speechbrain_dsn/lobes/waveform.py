@@ -59,7 +59,11 @@ class WaveformEnhancer(Enhancer):
         return self.lobe.delay
 
     def forward(
-        self, wav: Tensor, lengths: Tensor | None = None, **decide
+        self,
+        wav: Tensor,
+        lengths: Tensor | None = None,
+        every_level: bool = False,
+        **decide,
     ) -> tuple[Tensor, Decision | None]:
         """Enhances whole signals, computing everything and masking.
 
@@ -69,6 +73,9 @@ class WaveformEnhancer(Enhancer):
             ``[B, samples]``.
         lengths : Tensor, optional
             Valid samples per item ``[B]``.
+        every_level : bool
+            Whether to return ``J B`` estimates, at the cheapest level first,
+            of a lobe that makes them together.
         **decide
             Passed to a lobe that decides: gate, bias, noise.
 
@@ -81,7 +88,10 @@ class WaveformEnhancer(Enhancer):
         samples = wav.size(1)
         missing = self.frames(samples) * self.hop - samples
         frames = F.pad(wav, (0, missing)).unflatten(1, (-1, self.hop))
-        frames, decision = self._run_lobe(frames, lengths, **decide)
+        if every_level:
+            frames, decision = self.lobe.every_level(frames)
+        else:
+            frames, decision = self._run_lobe(frames, lengths, **decide)
         estimate = frames.flatten(1)[:, self.delay : self.delay + samples]
         return estimate, decision
 

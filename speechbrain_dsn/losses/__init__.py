@@ -13,6 +13,7 @@ from speechbrain_dsn.losses.complexity import (
     unit_spread,
 )
 from speechbrain_dsn.losses.distillation import Distilled
+from speechbrain_dsn.losses.expected import ExpectedDistortion
 from speechbrain_dsn.losses.perceptual import PerceptualDisturbance
 from speechbrain_dsn.losses.routing import (
     RatioPrice,
@@ -32,6 +33,7 @@ __all__ = [
     "CheapestLevel",
     "ComplexityRegularized",
     "Distilled",
+    "ExpectedDistortion",
     "MultiResolutionCompressedLoss",
     "PerceptualDisturbance",
     "RatioPrice",

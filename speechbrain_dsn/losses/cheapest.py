@@ -74,6 +74,7 @@ class CheapestLevel:
     """
 
     compares_levels = True
+    joint = True  # while the network learns as well, too
 
     def __init__(
         self,

@@ -104,16 +104,17 @@ class SlimmableEncoder(SlimmableBlock):
         context.past = x[:, x.size(1) - self._halo :].clone()
         return x
 
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, gate: Tensor | int | None = None) -> Tensor:
         """Computes the widest and masks, for training.
 
         Arguments
         ---------
         x : Tensor
             ``[B, T, steps, C]``.
-        gate : Tensor, optional
+        gate : Tensor or int, optional
             Choice among widths ``[B, T, J]``, soft or one-hot; the widest by
-            default.
+            default. An index is the width of all frames, and what is wider is
+            not computed.
 
         Returns
         -------
@@ -122,6 +123,8 @@ class SlimmableEncoder(SlimmableBlock):
         """
         frames = x.size(1)
         x = self._with_past(x, self._fresh(x))
+        if isinstance(gate, int):
+            return self.branch(x, gate).unflatten(1, (frames, -1))
         inner = conv_steps(x, self.first, self.first_bias, self.stride)
         inner = inner.relu_().unflatten(1, (frames, -1))
         inner = mask_widths(inner, gate, self.widths)
@@ -279,27 +282,31 @@ class SlimmableDecoder(SlimmableBlock):
         y = y[:, :, :steps]
         return y.relu_() if self.activation else y
 
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, gate: Tensor | int | None = None) -> Tensor:
         """Computes the widest and masks, for training.
 
         Arguments
         ---------
         x : Tensor
             ``[B, T, steps, C]``.
-        gate : Tensor, optional
+        gate : Tensor or int, optional
             Choice among widths ``[B, T, J]``, soft or one-hot; the widest by
-            default.
+            default. An index is the width of all frames, and what is wider is
+            not computed.
 
         Returns
         -------
         Tensor
             ``[B, T, steps * stride, out_channels]``.
         """
-        inner = gated_linear(x, self.first, self.first_bias)
-        inner = mask_widths(inner, gate, self.widths).flatten(1, 2)
-        y = conv_transpose_steps(
-            inner, self.second, self.second_bias, self.stride
-        )
+        if isinstance(gate, int):
+            y = self.branch(x.flatten(1, 2), gate)
+        else:
+            inner = gated_linear(x, self.first, self.first_bias)
+            inner = mask_widths(inner, gate, self.widths).flatten(1, 2)
+            y = conv_transpose_steps(
+                inner, self.second, self.second_bias, self.stride
+            )
         y = self._overlap_add(y.unsqueeze(1), self._fresh(x))
         return y.reshape(*x.shape[:2], -1, self.out_channels)
 

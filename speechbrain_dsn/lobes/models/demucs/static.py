@@ -162,16 +162,18 @@ class SlimmableDemucs(nn.Module):
         for layer in (*self.encoders, self.memory, *self.decoders):
             layer.reset_parameters()
 
-    def forward(self, frames: Tensor, gate: Tensor | None = None) -> Tensor:
+    def forward(
+        self, frames: Tensor, gate: Tensor | int | None = None
+    ) -> Tensor:
         """Computes the widest and masks, for training.
 
         Arguments
         ---------
         frames : Tensor
             ``[B, T, hop]``.
-        gate : Tensor, optional
-            Choice among widths ``[B, T, J]``, soft or one-hot; the widest by
-            default.
+        gate : Tensor or int, optional
+            Choice among widths ``[B, T, J]``, soft or one-hot, or the index
+            of the width of all frames; the widest by default.
 
         Returns
         -------
@@ -188,6 +190,25 @@ class SlimmableDemucs(nn.Module):
         for decoder in self.decoders:
             x = decoder(x + skips.pop(), gate)
         return self.down(x).squeeze(-1) * scale
+
+    def every_level(self, frames: Tensor) -> Tensor:
+        """What `forward` returns with all frames at one width, for each
+        width, at the cost of their sum.
+
+        Arguments
+        ---------
+        frames : Tensor
+            ``[B, T, hop]``.
+
+        Returns
+        -------
+        Tensor
+            ``[J, B, T, hop]``.
+        """
+        widths = range(len(self.utilizations))
+        return torch.stack(
+            [SlimmableDemucs.forward(self, frames, width) for width in widths]
+        )
 
     def _normalize(
         self, frames: Tensor, context: LevelContext

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from speechbrain_dsn.cost import Decision
 from speechbrain_dsn.gating.spectrum import SpectrumRouter
 from speechbrain_dsn.lobes.models.nsnet2.static import NsNet2
 from speechbrain_dsn.lobes.routed import Routed
@@ -66,24 +62,3 @@ class DynamicNsNet2(Routed, NsNet2):
             )
         router = SpectrumRouter(len(self.exits), self.bins, router_hidden)
         self.add_router(router, temperature, straight_through)
-
-    def every_level(self, magnitude: Tensor) -> tuple[Tensor, Decision]:
-        """All clips at the first exit, then at the next one, in a batch of
-        ``J B``, as the training of all exits and of the router asks for.
-
-        Arguments
-        ---------
-        magnitude : Tensor
-            ``[B, T, bins]``.
-
-        Returns
-        -------
-        tuple
-            Masks ``[J B, T, bins]`` and :class:`Decision`.
-        """
-        size, exits = magnitude.shape[:2], len(self.exits)
-        gate = [self.at_exit(exit, *size) for exit in self.exits]
-        gate = torch.cat(gate).to(magnitude)
-        logits = self.policy(magnitude).repeat(exits, 1, 1)
-        masks = super().every_level(magnitude).flatten(0, 1)
-        return masks, Decision(gate, self.frame_rate, None, logits)
