@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from speechbrain_dsn import native
@@ -150,6 +151,8 @@ def test_what_they_do_not_know_is_left_to_torch():
     assert not native.fits(x.double(), 300, 4, 4)
     assert not native.fits(x.to("meta"), 300, 4, 4)
     assert not native.fits(x, 300, 4, 2**20)
+    with FakeTensorMode() as fakes:  # says that it is on a CPU
+        assert not native.fits(fakes.from_tensor(x), 300, 4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         assert not native.fits(x, 300, 4, 4)
     with torch.enable_grad():

@@ -20,6 +20,7 @@ LANES = 8  # of a vector in kernels.c
 # Rows from which on a call pays, and products up to which it is the faster.
 FEWEST_ROWS, LARGEST = 128, 128 * 128
 
+_PLAIN = (Tensor, torch.nn.Parameter)
 _DEFINED = torch.library.Library("speechbrain_dsn", "DEF")
 
 
@@ -50,7 +51,10 @@ def runs(*tensors: Tensor) -> bool:
         not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and all(
-            x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors
+            type(x) in _PLAIN  # no subclass without memory of its own
+            and x.dtype == torch.float32
+            and x.device.type == "cpu"
+            for x in tensors
         )
         and library() is not None
     )
