@@ -39,7 +39,7 @@ def both_ways(function, *args):
     with mock.patch.object(native.operators, "library", return_value=None):
         expected = function(*args)
     names = {"gru_steps", "gated_linear", "linear", "linear_overlap"}
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=native.FORMULAS)
     with counter:
         found = function(*args)
     seen = {
@@ -50,7 +50,7 @@ def both_ways(function, *args):
 
 
 def flops(function, *args):
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=native.FORMULAS)
     with counter, torch.backends.mkldnn.flags(enabled=False):
         function(*args)
     return counter.get_total_flops()

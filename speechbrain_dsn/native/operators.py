@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.flop_counter import register_flop_formula
 
 from speechbrain_dsn.native.library import library
 
@@ -20,6 +20,9 @@ LANES = 8  # of a vector in kernels.c
 # Rows from which on a call pays, and products up to which it is the faster.
 FEWEST_ROWS, LARGEST = 128, 128 * 128
 
+# What torch's counter of operations is to be told, as its `custom_mapping`.
+# Not registered there: to import it makes torch speak of Triton.
+FORMULAS: dict[Any, Callable[..., int]] = {}
 _PLAIN = (Tensor, torch.nn.Parameter)
 _DEFINED = torch.library.Library("speechbrain_dsn", "DEF")
 
@@ -90,7 +93,7 @@ def _operator(signature: str, flops: Callable[..., int]) -> Callable:
         _DEFINED.define(f"{name}{signature} -> Tensor")
         _DEFINED.impl(name, function, "CPU")
         packet = getattr(torch.ops.speechbrain_dsn, name)
-        register_flop_formula(packet)(flops)
+        FORMULAS[packet] = flops
 
         def call(*args) -> Tensor:
             return packet.default(*args)

@@ -15,6 +15,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from speechbrain_dsn.native import FORMULAS
+
 
 def count_macs(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     """Executes a call and counts its multiply-accumulates.
@@ -42,7 +44,7 @@ def count_macs(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     >>> count_macs(torch.nn.Linear(8, 4), torch.zeros(10, 8))
     320
     """
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     with _operators_in_sight(), torch.no_grad(), counter:
         function(*args, **kwargs)
     return counter.get_total_flops() // 2
