@@ -46,9 +46,11 @@ DOC_TOOLS = [
 README = ROOT / "README.md"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 # Without a compiler the package is as complete, and slower.
+NATIVE = Path("speechbrain_dsn/native")
 KERNELS = Extension(
     "speechbrain_dsn.native._kernels",
-    ["speechbrain_dsn/native/kernels.c"],
+    sorted(map(str, NATIVE.glob("*.c"))),
+    depends=sorted(map(str, NATIVE.glob("*.h"))),
     extra_compile_args=["-std=gnu11", "-O3", *["-mavx2", "-mfma"] * X86],
     optional=True,
 )

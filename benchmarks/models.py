@@ -32,7 +32,7 @@ from clock import Timing, measure
 from speechbrain_dsn.cli.output import check_json_target, emit, table
 from speechbrain_dsn.cost import activation
 from speechbrain_dsn.errors import InputError
-from speechbrain_dsn.inference.blocks import AlignedStream
+from speechbrain_dsn.inference.blocks import BLOCK_SECONDS, AlignedStream
 from speechbrain_dsn.inference.memory import keep_freed_memory
 from speechbrain_dsn.inference.onnx_session import OnnxSession
 from speechbrain_dsn.miniset import miniset_folder
@@ -174,14 +174,17 @@ def _streaming(
 def _offline(
     nets: dict[str, LoadedModel], noisy: np.ndarray, args: argparse.Namespace
 ) -> dict[str, Timing]:
-    """Microseconds for the whole signal."""
-    wav = torch.from_numpy(noisy[None])
+    """Microseconds for the whole signal, in blocks as `enhance` has them."""
+    rate = next(iter(nets.values())).config.sample_rate
+    blocks = torch.from_numpy(noisy[None]).split(round(BLOCK_SECONDS * rate), 1)
     steps = {}
     for name, net in nets.items():
         decide = net.decide(args.budget) if net.enhancer.dynamic else {}
 
         def step(net: LoadedModel = net, decide: Any = decide) -> None:
-            AlignedStream(net.enhancer, 1, decide).push(wav)
+            stream = AlignedStream(net.enhancer, 1, decide)
+            for block in blocks:
+                stream.push(block)
 
         steps[name] = step
     return measure(steps, args.turns, 1, warm=1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_brain import SPECTRAL, brain_of, fit
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import Decision, MacCount
@@ -16,13 +17,9 @@ from speechbrain_dsn.losses import (
     CheapestLevel,
     MultiResolutionCompressedLoss,
     RoutingPrice,
-    Term,
     cheapest_within,
 )
 from speechbrain_dsn.training.brain import DynamicBrain
-from speechbrain_dsn.training.stages import StagePlan
-
-SPECTRAL = MultiResolutionCompressedLoss((64,))
 
 
 def tiny(**options):
@@ -32,26 +29,6 @@ def tiny(**options):
     return SpectralEnhancer(lobe, 16000, 32, 16)
 
 
-def brain_of(enhancer, plan, steps=6, **hparams):
-    return DynamicBrain(
-        modules={"enhancer": enhancer},
-        opt_class=lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.1),
-        hparams={
-            "plan": StagePlan(**plan),
-            "first_epoch": 1,
-            "signal_losses": {"spectral": Term(SPECTRAL)},
-            "batches_per_epoch": steps,
-            "lr": 1e-2,
-            "policy_lr": 1e-2,
-            "gate_weight": 1.0,
-            "gate_noise": (0.0, 0.0),
-            "gate_target": 0.5,
-            "seed": 0,
-            **hparams,
-        },
-    )
-
-
 def clips(count, size=2):
     batches = []
     for _ in range(count):
@@ -59,11 +36,6 @@ def clips(count, size=2):
         noisy = clean + 0.3 * torch.randn(size, 400)
         batches.append(Batch(noisy, clean, torch.zeros(size)))
     return batches
-
-
-def fit(brain, batches):
-    options = {"batch_size": None}
-    brain.fit([1], batches, progressbar=False, train_loader_kwargs=options)
 
 
 @pytest.mark.parametrize("split", ["none", "parallel", "serial"])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_brain import brain_of, fit
 from torch.nn import functional as F
 
 from speechbrain_dsn.cost import Decision, MacCount
@@ -16,7 +17,6 @@ from speechbrain_dsn.losses import (
     negative_si_sdr,
 )
 from speechbrain_dsn.training.brain import DynamicBrain
-from speechbrain_dsn.training.stages import StagePlan
 
 COST = MacCount(0, (1, 2, 4), one_hot=True)
 SMALL = {"hidden": 4, "depth": 3, "taps": 16, "groups": 2}  # hop 16
@@ -126,29 +126,19 @@ def test_a_router_learns_where_width_pays(alone, monkeypatch):
 
     monkeypatch.setattr(DynamicBrain, "_at_every_level", every_level)
     stages = {"alone": 1} if alone else {"policy": 1}
-    brain = DynamicBrain(
-        modules={"enhancer": enhancer},
-        opt_class=torch.optim.Adam,
-        hparams={
-            "plan": StagePlan(**stages),
-            "first_epoch": 1,
-            "signal_losses": {},
-            "batches_per_epoch": 60,
-            "lr": 0.0,
-            "policy_lr": 0.03,
-            "gate_weight": 1.0,
-            "gate_noise": (0.0, 0.0),
-            "gate_target": 0.5,
-            "gate_loss": ExpectedDistortion(hop=HOP, delay=lobe.delay),
-            "seed": 0,
-        },
+    brain = brain_of(
+        enhancer,
+        stages,
+        steps=60,
+        signal_losses={},
+        policy_lr=0.03,
+        gate_loss=ExpectedDistortion(hop=HOP, delay=lobe.delay),
     )
     batches = []
     for _ in range(60):
         clean = loud * torch.randn(4, 640)
         batches.append(Batch(clean, clean, torch.zeros(4)))
-    options = {"batch_size": None}
-    brain.fit([1], batches, progressbar=False, train_loader_kwargs=options)
+    fit(brain, batches)
     assert len(compared) == (60 if alone else 0)
     if not alone:
         return

@@ -15,7 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from speechbrain_dsn import native
 from speechbrain_dsn.nnet import scan
+from speechbrain_dsn.nnet.diagonal import DiagonalGRU
 from speechbrain_dsn.nnet.gated import gated_linear
+from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
 from speechbrain_dsn.nnet.strided import conv_steps, conv_transpose_steps
 
 pytestmark = pytest.mark.skipif(
@@ -23,29 +25,29 @@ pytestmark = pytest.mark.skipif(
     reason="no C compiler was there to build the kernels",
 )
 sizes = st.integers(1, 20)
+sizes_of_a_block = st.tuples(st.integers(1, 20), st.integers(1, 20))
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
 
 @pytest.fixture(autouse=True)
 def everything_is_large_enough(monkeypatch):
     """Kernels run small layers too, and gradients are off."""
-    monkeypatch.setattr(native.operators, "FEWEST_ROWS", 1)
+    monkeypatch.setattr(native.calls, "FEWEST_ROWS", 1)
     with torch.no_grad():
         yield
 
 
-def both_ways(function, *args):
-    """What the kernels return, and PyTorch; and that each was asked."""
-    with mock.patch.object(native.operators, "library", return_value=None):
+def both_ways(kernel, function, *args):
+    """What this kernel returns, and PyTorch."""
+    with mock.patch.object(native.calls, "library", return_value=None):
         expected = function(*args)
-    names = {"gru_steps", "gated_linear", "linear", "linear_overlap"}
     counter = FlopCounterMode(display=False, custom_mapping=native.FORMULAS)
     with counter:
         found = function(*args)
     seen = {
         str(op).split(".")[-1] for op in counter.get_flop_counts()["Global"]
     }
-    assert seen & names, seen
+    assert kernel in seen, seen
     return found, expected
 
 
@@ -56,11 +58,11 @@ def flops(function, *args):
     return counter.get_total_flops()
 
 
-def same_work(function, *args):
+def same_work(kernel, function, *args):
     """Both ways give the same, at the same number of operations."""
-    found, expected = both_ways(function, *args)
+    found, expected = both_ways(kernel, function, *args)
     torch.testing.assert_close(found, expected, **CLOSE)
-    with mock.patch.object(native.operators, "library", return_value=None):
+    with mock.patch.object(native.calls, "library", return_value=None):
         declared = flops(function, *args)
     assert flops(function, *args) == declared
     return found
@@ -81,7 +83,7 @@ def test_gated_linear(lead, inputs, outputs, scale, biased):
     x = scale * torch.randn(*lead, inputs)
     weight = torch.randn(2 * outputs, inputs) / inputs
     bias = torch.randn(2 * outputs) if biased else None
-    same_work(gated_linear, x, weight, bias)
+    same_work("gated_linear", gated_linear, x, weight, bias)
 
 
 @given(
@@ -96,11 +98,12 @@ def test_convolutions(batch, rows, blocks, stride, inputs, outputs):
     """Windows that overlap, of several items; and the way back."""
     x = torch.randn(batch, (rows + blocks) * stride, inputs)
     weight = torch.randn(outputs, blocks * stride, inputs)
-    y = same_work(conv_steps, x, weight, torch.randn(outputs), stride)
+    weight = weight / weight[0].numel() ** 0.5
+    y = same_work("linear", conv_steps, x, weight, torch.randn(outputs), stride)
     assert y.shape == (batch, rows + 1, outputs)
-    weight = torch.randn(outputs, 2 * stride, inputs)
+    weight = torch.randn(outputs, 2 * stride, inputs) / outputs**0.5
     bias = torch.randn(inputs)
-    same_work(conv_transpose_steps, y, weight, bias, stride)
+    same_work("linear_overlap", conv_transpose_steps, y, weight, bias, stride)
 
 
 @given(
@@ -115,8 +118,63 @@ def test_gru_steps(steps, groups, units, sequences, scale):
     weight = torch.randn(groups, 3 * units, units) / units**0.5
     bias = torch.randn(groups, 3 * units)
     start = torch.tanh(torch.randn(groups, units, sequences))
-    states = same_work(scan.gru_steps, drive, weight, bias, start)
+    states = same_work("gru_steps", scan.gru_steps, drive, weight, bias, start)
     assert float(states.abs().max()) <= 1
+
+
+@given(
+    batch=st.integers(1, 3),
+    steps=st.integers(1, 9),
+    units=st.sampled_from([8, 24]),
+    scale=st.sampled_from([0.01, 1.0, 100.0]),
+)
+def test_diagonal_gru(batch, steps, units, scale):
+    gru = DiagonalGRU(units, 5)
+    torch.nn.init.normal_(gru.bias_hn)
+    x = scale * torch.randn(batch, steps, 5)
+
+    def run(x):
+        context = gru.make_streaming_context(len(x))
+        parts = [gru.forward_streaming(part, context) for part in (x[:, :1], x)]
+        return torch.cat([*parts, context.hidden.unsqueeze(1)], 1)
+
+    same_work("diagonal_gru", run, x)
+
+
+@pytest.mark.parametrize(
+    "kernel, kind", [("encode", SlimmableEncoder), ("decode", SlimmableDecoder)]
+)
+@given(data=st.data())
+def test_blocks(kernel, kind, data):
+    """Frames that change their width or keep it, of any number of rows, with
+    what one chunk hands to the next, and with a sum or without one."""
+    stride, decodes = data.draw(st.integers(1, 4)), kind is SlimmableDecoder
+    blocks = 2 if decodes else data.draw(st.integers(1, 2))
+    sizes = data.draw(sizes_of_a_block)
+    block = kind(*sizes, blocks * stride, stride, (0.1, 0.5, 1.0))
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    batch, rows = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 70))
+    steps = rows if decodes else rows * stride
+    widths = data.draw(st.lists(st.integers(0, 2), min_size=2, max_size=8))
+    level = torch.tensor(widths).repeat(batch, 1)
+    level[0] = level[0].flip(0)
+    x, skip = torch.randn(2, batch, len(widths), steps, sizes[1]) - 0.2
+    beside = decodes and data.draw(st.booleans())
+
+    def run(x, skip):
+        context = block.make_streaming_context(batch)
+        made = []
+        for part in (slice(1), slice(1, None)):
+            given = (skip[:, part],) if beside else ()
+            chunk = x[:, part], context, level[:, part], *given
+            made.append(block.forward_streaming(*chunk))
+        return torch.cat(
+            [*(y.flatten(1) for y in made), context.past.flatten(1)], 1
+        )
+
+    with mock.patch.object(native, "FEWEST_ALONE", 1):
+        same_work(kernel, run, x, skip)
 
 
 def test_extreme_inputs():
@@ -144,19 +202,52 @@ def test_tanh_has_all_its_digits(value):
     torch.testing.assert_close(state, expected, atol=1e-9, rtol=4e-7)
 
 
+def test_no_kernel_reads_beyond_an_end():
+    encoder, decoder = SlimmableEncoder(8, 2), SlimmableDecoder(2, 8)
+    rows, level = torch.randn(1, 4, 8, 8), torch.zeros(1, 4, dtype=torch.long)
+    signal, start = rows[..., :2], encoder.make_streaming_context
+    encode, decode = encoder.forward_streaming, decoder.forward_streaming
+    with pytest.raises(ValueError, match=r"x is \(0, 8\), expected \(0, 2\)"):
+        encode(rows, start(1), level)
+    with pytest.raises(ValueError, match="past is"):
+        encode(signal, start(2), level)
+    with pytest.raises(ValueError, match="level is"):
+        encode(signal, start(1), level[:, :3])
+    with pytest.raises(IndexError):
+        encode(signal, start(1), level + 4)
+    with pytest.raises(IndexError, match="-1"):
+        encode(signal, start(1), level - 1)
+    with pytest.raises(ValueError, match="x is"):
+        decode(signal, decoder.make_streaming_context(1), level)
+    with pytest.raises(ValueError, match="skip is"):
+        context = decoder.make_streaming_context(1)
+        decode(rows, context, level, skip=rows[:, :3])
+    with pytest.raises(ValueError, match="past is"):
+        decode(rows, decoder.make_streaming_context(2), level)
+    with pytest.raises(ValueError, match="x is"):
+        conv_steps(rows[0], torch.zeros(3, 4, 2), None, 2)
+    with pytest.raises(ValueError, match="start is"):
+        gru = DiagonalGRU(8, 8)
+        gru.forward_streaming(rows[0], gru.make_streaming_context(3))
+    with pytest.raises(ValueError, match="start is"):
+        drive, weight = torch.zeros(2, 1, 24, 1), torch.zeros(1, 24, 8)
+        state = torch.zeros(1, 8, 2)
+        native.gru_steps(drive, weight, torch.zeros(1, 24), state)
+
+
 def test_what_they_do_not_know_is_left_to_torch():
     x, weight = torch.randn(300, 4), torch.randn(8, 4)
-    fits = native.fits(x, 300, 4, 4)
+    fits = native.fits(x, 300, 16)
     assert fits
-    assert not native.fits(x.double(), 300, 4, 4)
-    assert not native.fits(x.to("meta"), 300, 4, 4)
-    assert not native.fits(x, 300, 4, 2**20)
+    assert not native.fits(x.double(), 300, 16)
+    assert not native.fits(x.to("meta"), 300, 16)
+    assert not native.fits(x, 300, 16, 2**20)
     with FakeTensorMode() as fakes:  # says that it is on a CPU
-        assert not native.fits(fakes.from_tensor(x), 300, 4, 4)
+        assert not native.fits(fakes.from_tensor(x), 300, 16)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not native.fits(x, 300, 4, 4)
+        assert not native.fits(x, 300, 16)
     with torch.enable_grad():
-        assert not native.fits(x, 300, 4, 4)
+        assert not native.fits(x, 300, 16)
         y = gated_linear(x, weight.requires_grad_(), None)
         assert y.requires_grad
     double = gated_linear(x.double(), weight.detach().double(), None)

@@ -14,6 +14,7 @@ from speechbrain_dsn.losses.complexity import (
 )
 from speechbrain_dsn.losses.distillation import Distilled
 from speechbrain_dsn.losses.expected import ExpectedDistortion
+from speechbrain_dsn.losses.levels import LevelTeacher
 from speechbrain_dsn.losses.perceptual import PerceptualDisturbance
 from speechbrain_dsn.losses.routing import (
     RatioPrice,
@@ -34,6 +35,7 @@ __all__ = [
     "ComplexityRegularized",
     "Distilled",
     "ExpectedDistortion",
+    "LevelTeacher",
     "MultiResolutionCompressedLoss",
     "PerceptualDisturbance",
     "RatioPrice",

@@ -9,7 +9,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from speechbrain_dsn.cost import Decision, MacCount
+from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.losses.levels import LevelTeacher
 from speechbrain_dsn.losses.routing import RoutingPrice
 from speechbrain_dsn.losses.spectral import MultiResolutionCompressedLoss
 
@@ -40,7 +41,7 @@ def cheapest_within(errors: Tensor, epsilon: float) -> Tensor:
     return good.byte().argmax(-1)
 
 
-class CheapestLevel:
+class CheapestLevel(LevelTeacher):
     """Teaches a router what all levels together would have told it.
 
     Each frame is labelled with the cheapest level within epsilon of the best,
@@ -73,9 +74,6 @@ class CheapestLevel:
     (torch.Size([2, 11, 2]), True)
     """
 
-    compares_levels = True
-    joint = True  # while the network learns as well, too
-
     def __init__(
         self,
         epsilon: float = 0.1,
@@ -89,25 +87,12 @@ class CheapestLevel:
                 f"epsilon and weight are 0 or more and smooth is odd, got "
                 f"{epsilon}, {weight} and {smooth}"
             )
-        self.epsilon, self.weight, self.price = epsilon, weight, price
+        super().__init__(weight, price, joint=True)
+        self.epsilon, self.smooth = epsilon, smooth
         self.distance = MultiResolutionCompressedLoss((2 * hop,))
-        self.smooth = smooth
 
     def errors(self, estimates: Tensor, clean: Tensor) -> Tensor:
-        """How far off each level is around each frame.
-
-        Arguments
-        ---------
-        estimates : Tensor
-            With all frames at one level ``[J, B, samples]``.
-        clean : Tensor
-            ``[B, samples]``.
-
-        Returns
-        -------
-        Tensor
-            ``[B, T, J]``.
-        """
+        """The distance around each frame, see :class:`LevelTeacher`."""
         distance = self.distance.to(clean.device)
         targets = clean.expand_as(estimates).flatten(0, 1)
         errors = distance.by_frame(estimates.flatten(0, 1), targets)
@@ -120,38 +105,11 @@ class CheapestLevel:
         )
         return errors.view(*estimates.shape[:2], -1).permute(1, 2, 0)
 
-    def __call__(
-        self,
-        decision: Decision,
-        cost: MacCount,
-        target: Tensor,
-        errors: Tensor,
-    ) -> Tensor:
-        """What these choices cost, and what they should have been.
-
-        Arguments
-        ---------
-        decision : Decision
-            ``[B, T, J]``, with the logits.
-        cost : MacCount
-            One frame of the network.
-        target : Tensor
-            Wanted mean activation of each item ``[B]``.
-        errors : Tensor
-            Of all levels ``[B, T', J]``, ``T'`` at least ``T``.
-
-        Returns
-        -------
-        Tensor
-            A scalar.
-        """
+    def taught(self, decision: Decision, errors: Tensor) -> Tensor:
+        """The cross-entropy to the labels, see :class:`LevelTeacher`."""
         logits, inside = decision.logits, decision.mask().squeeze(-1)
-        labels = cheapest_within(errors[:, : logits.size(1)], self.epsilon)
+        labels = cheapest_within(errors, self.epsilon)
         missed = F.cross_entropy(
             logits.transpose(1, 2), labels, reduction="none"
         )
-        mean = (missed * inside).sum() / inside.sum().clamp_min(1)
-        loss = self.weight * mean
-        if self.price is not None:
-            loss = loss + self.price(decision, cost, target)
-        return loss
+        return (missed * inside).sum() / inside.sum().clamp_min(1)

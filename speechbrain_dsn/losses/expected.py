@@ -9,11 +9,12 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from speechbrain_dsn.cost import Decision, MacCount
+from speechbrain_dsn.cost import Decision
+from speechbrain_dsn.losses.levels import LevelTeacher
 from speechbrain_dsn.losses.routing import RoutingPrice
 
 
-class ExpectedDistortion:
+class ExpectedDistortion(LevelTeacher):
     """Teaches a router what its choices do to the SI-SDR, without sampling.
 
     All levels are run. Where a frame's choice changes hardly anything but
@@ -51,8 +52,6 @@ class ExpectedDistortion:
     (torch.Size([2, 10, 2]), True)
     """
 
-    compares_levels = True
-
     def __init__(
         self,
         weight: float = 1.0,
@@ -66,8 +65,8 @@ class ExpectedDistortion:
                 f"weight and delay are 0 or more and hop at least 1, got "
                 f"{weight}, {delay} and {hop}"
             )
-        self.weight, self.price = weight, price
-        self.hop, self.delay, self.joint = hop, delay, joint
+        super().__init__(weight, price, joint)
+        self.hop, self.delay = hop, delay
 
     def errors(self, estimates: Tensor, clean: Tensor) -> Tensor:
         """Energy of the distortion of each frame at each level.
@@ -96,42 +95,9 @@ class ExpectedDistortion:
         energy = wanted.square().sum(1).clamp_min(1e-8)
         return (frames / energy.unsqueeze(1)).permute(1, 2, 0)
 
-    def __call__(
-        self,
-        decision: Decision,
-        cost: MacCount,
-        target: Tensor,
-        errors: Tensor | None = None,
-    ) -> Tensor:
-        """What these choices are expected to cost.
-
-        Arguments
-        ---------
-        decision : Decision
-            ``[B, T, J]``, with the logits.
-        cost : MacCount
-            One frame of the network.
-        target : Tensor
-            Wanted mean activation of each item ``[B]``.
-        errors : Tensor, optional
-            Of all levels ``[B, T', J]``, ``T'`` at least ``T``. Without them
-            only the price counts.
-
-        Returns
-        -------
-        Tensor
-            A scalar.
-        """
-        price = self.price or _free
-        if errors is None:
-            return price(decision, cost, target)
+    def taught(self, decision: Decision, errors: Tensor) -> Tensor:
+        """The expected distortion in dB, see :class:`LevelTeacher`."""
         chances = decision.logits.float().softmax(-1)
-        chosen = (chances * errors[:, : chances.size(1)]).sum(2)
+        chosen = (chances * errors).sum(2)
         total = (chosen * decision.mask().squeeze(-1)).sum(1)
-        loss = self.weight * 10 * (total + 1e-8).log10().mean()
-        return loss + price(decision, cost, target)
-
-
-def _free(decision: Decision, *_) -> Tensor:
-    """No price."""
-    return 0 * decision.values.sum()
+        return 10 * (total + 1e-8).log10().mean()

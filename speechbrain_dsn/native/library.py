@@ -15,6 +15,18 @@ import torch
 
 VARIABLE = "SPEECHBRAIN_DSN_NATIVE"
 
+# Arguments of the kernels: addresses, numbers.
+_ARGUMENTS = {
+    "dsn_gru_steps": "aaaaaannnn",
+    "dsn_diagonal_gru": "aaaaannn",
+    "dsn_linear": "aaa",
+    "dsn_gated_linear": "aaa",
+    "dsn_pack": "annnnnnann",
+    "dsn_encode": "aaa",
+    "dsn_decode": "aaan",
+}
+_TYPES = {"a": ctypes.c_void_p, "n": ctypes.c_int64}
+
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
@@ -35,7 +47,11 @@ def library() -> ctypes.CDLL | None:
         from speechbrain_dsn.native import _kernels
     except ImportError:
         return None
-    return ctypes.CDLL(_kernels.__file__)
+    kernels = ctypes.CDLL(_kernels.__file__)
+    for name, arguments in _ARGUMENTS.items():
+        kernel = getattr(kernels, name)
+        kernel.argtypes, kernel.restype = [_TYPES[a] for a in arguments], None
+    return kernels
 
 
 def available() -> bool:

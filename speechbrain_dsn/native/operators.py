@@ -1,4 +1,4 @@
-"""The kernels as operators of torch.
+"""Single layers as operators of torch.
 
 Authors
  * The speechbrain_dsn developers 2026
@@ -7,101 +7,19 @@ Authors
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from speechbrain_dsn.native.calls import Layer, expect, operator
 from speechbrain_dsn.native.library import library
-
-LANES = 8  # of a vector in kernels.c
-# Rows from which on a call pays, and products up to which it is the faster.
-FEWEST_ROWS, LARGEST = 128, 128 * 128
-
-# What torch's counter of operations is to be told, as its `custom_mapping`.
-# Not registered there: to import it makes torch speak of Triton.
-FORMULAS: dict[Any, Callable[..., int]] = {}
-_PLAIN = (Tensor, torch.nn.Parameter)
-_DEFINED = torch.library.Library("speechbrain_dsn", "DEF")
 
 
 class _Rows(ctypes.Structure):
     _fields_ = [
         ("data", ctypes.c_void_p),
-        *(
-            (name, ctypes.c_int64)
-            for name in ("items", "rows", "item", "stride", "inputs")
-        ),
+        *((n, ctypes.c_int64) for n in ("items", "rows", "item", "stride")),
     ]
-
-
-def runs(*tensors: Tensor) -> bool:
-    """Whether the kernels can compute with these.
-
-    Arguments
-    ---------
-    *tensors : Tensor
-        Operands.
-
-    Returns
-    -------
-    bool
-        Never while gradients are recorded.
-    """
-    return (
-        not torch.is_grad_enabled()
-        and not torch.is_autocast_enabled("cpu")
-        and all(
-            type(x) in _PLAIN  # no subclass without memory of its own
-            and x.dtype == torch.float32
-            and x.device.type == "cpu"
-            for x in tensors
-        )
-        and library() is not None
-    )
-
-
-def fits(x: Tensor, rows: int, inputs: int, outputs: int) -> bool:
-    """Whether a layer is one that the kernels know, and are faster at.
-
-    Arguments
-    ---------
-    x : Tensor
-        What the layer reads.
-    rows : int
-        Rows that it is applied to.
-    inputs : int
-        Numbers that it reads of each.
-    outputs : int
-        And makes; of a gated layer the gated ones.
-
-    Returns
-    -------
-    bool
-        See :func:`runs`.
-    """
-    return rows >= FEWEST_ROWS and inputs * outputs <= LARGEST and runs(x)
-
-
-def _operator(signature: str, flops: Callable[..., int]) -> Callable:
-    """Makes a function an operator, with its count of operations."""
-
-    def decorate(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        name = function.__name__
-        _DEFINED.define(f"{name}{signature} -> Tensor")
-        _DEFINED.impl(name, function, "CPU")
-        packet = getattr(torch.ops.speechbrain_dsn, name)
-        FORMULAS[packet] = flops
-
-        def call(*args) -> Tensor:
-            return packet.default(*args)
-
-        call.__doc__, call.__name__ = function.__doc__, name
-        return call
-
-    return decorate
 
 
 def _gru_flops(projected, weight, *_, **__) -> int:
@@ -109,8 +27,9 @@ def _gru_flops(projected, weight, *_, **__) -> int:
     return 2 * length * sequences * groups * rows * weight[2]
 
 
-@_operator(
-    "(Tensor projected, Tensor weight, Tensor bias, Tensor start)", _gru_flops
+@operator(
+    "(Tensor projected, Tensor weight, Tensor bias, Tensor start) -> Tensor",
+    _gru_flops,
 )
 def gru_steps(
     projected: Tensor, weight: Tensor, bias: Tensor, start: Tensor
@@ -133,18 +52,67 @@ def gru_steps(
     Tensor
         The state after each step ``[L, G, H, N]``.
     """
-    length, groups, _, sequences = projected.shape
-    units = weight.size(2)
+    (length, groups, rows, sequences), units = projected.shape, weight.size(2)
+    expect(
+        projected=((groups, rows), (len(weight), 3 * units)),
+        weight=(weight.shape, (groups, rows, units)),
+        bias=(bias.shape, (groups, rows)),
+        start=(start.shape, (groups, units, sequences)),
+    )
     drive = projected.permute(1, 3, 0, 2).contiguous()
     weight, bias = weight.contiguous(), bias.contiguous()
     start = start.transpose(1, 2).contiguous()
     buffer = drive.new_empty(3 * units)
     out = drive.new_empty(groups, sequences, length, units)
+    tensors = (drive, weight, bias, start, buffer, out)
     library().dsn_gru_steps(
-        *map(_pointer, (drive, weight, bias, start, buffer, out)),
-        *map(ctypes.c_int64, (groups, sequences, length, units)),
+        *(x.data_ptr() for x in tensors), groups, sequences, length, units
     )
     return out.permute(2, 0, 3, 1)
+
+
+def _no_products(*_, **__) -> int:
+    """Torch counts matrix products only."""
+    return 0
+
+
+@operator(
+    "(Tensor projected, Tensor weight, Tensor bias, Tensor start) -> Tensor",
+    _no_products,
+)
+def diagonal_gru(
+    projected: Tensor, weight: Tensor, bias: Tensor, start: Tensor
+) -> Tensor:
+    """:class:`speechbrain_dsn.nnet.diagonal.DiagonalGRU` for units in eights.
+
+    Arguments
+    ---------
+    projected : Tensor
+        ``W x + b`` as ``[B, T, 3 * H]``.
+    weight : Tensor
+        ``[3, H]``.
+    bias : Tensor
+        ``[H]``.
+    start : Tensor
+        State before the first step ``[B, H]``.
+
+    Returns
+    -------
+    Tensor
+        The state after each step ``[B, T, H]``.
+    """
+    (batch, steps, rows), units = projected.shape, weight.size(1)
+    expect(
+        weight=((*weight.shape, 3 * units), (3, units, rows)),
+        bias=(bias.shape, (units,)),
+        start=(start.shape, (batch, units)),
+    )
+    out = projected.new_empty(batch, steps, units)
+    tensors = [x.contiguous() for x in (projected, weight, bias, start)]
+    library().dsn_diagonal_gru(
+        *(x.data_ptr() for x in (*tensors, out)), batch, steps, units
+    )
+    return out
 
 
 def _layer_flops(x, weight, *_, **__) -> int:
@@ -157,7 +125,7 @@ def _layer_flops(x, weight, *_, **__) -> int:
     return 2 * rows * outputs * weight[-1]
 
 
-@_operator("(Tensor x, Tensor weight, Tensor? bias)", _layer_flops)
+@operator("(Tensor x, Tensor weight, Tensor? bias) -> Tensor", _layer_flops)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``W x + b``.
 
@@ -176,11 +144,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ``[N, rows, out]``.
     """
     y = x.new_empty(*x.shape[:-1], len(weight))
-    _run("dsn_linear", x, _packed([weight], [bias]), y, len(weight))
+    bias = None if bias is None else bias.unsqueeze(0)
+    _run("dsn_linear", x, Layer(bias, weight.unsqueeze(0)), y)
     return y
 
 
-@_operator("(Tensor x, Tensor weight, Tensor? bias)", _layer_flops)
+@operator("(Tensor x, Tensor weight, Tensor? bias) -> Tensor", _layer_flops)
 def gated_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """:func:`speechbrain_dsn.nnet.gated.gated_linear`.
 
@@ -200,12 +169,11 @@ def gated_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     outputs = weight.size(1)
     y = x.new_empty(*x.shape[:-1], outputs)
-    biases = (None, None) if bias is None else bias
-    _run("dsn_gated_linear", x, _packed(weight, biases), y, outputs)
+    _run("dsn_gated_linear", x, Layer(bias, weight), y)
     return y
 
 
-@_operator("(Tensor x, Tensor weight, Tensor bias)", _layer_flops)
+@operator("(Tensor x, Tensor weight, Tensor bias) -> Tensor", _layer_flops)
 def linear_overlap(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A transposed convolution whose kernel is two strides.
 
@@ -224,39 +192,19 @@ def linear_overlap(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ``[N, rows + 1, out]``.
     """
     # A block of the output is what two rows add to it: a window of both.
-    both = torch.cat([weight[1], weight[0]], 1)
     x = F.pad(x, (0, 0, 1, 1))
-    windows = x.flatten(1).unfold(1, both.size(1), x.size(2))
+    windows = x.flatten(1).unfold(1, 2 * x.size(2), x.size(2))
     y = x.new_empty(len(x), windows.size(1), len(bias))
-    _run("dsn_linear", windows, _packed([both], [bias]), y, len(bias))
+    late_own = weight[1:], weight[:1]
+    _run("dsn_linear", windows, Layer(bias.unsqueeze(0), *late_own), y)
     return y
 
 
-def _run(name: str, x: Tensor, packed: Tensor, y: Tensor, size: int) -> None:
+def _run(name: str, x: Tensor, layer: Layer, y: Tensor) -> None:
     """Rows of ``x`` whose numbers lie side by side through a layer."""
+    expect(x=(x.shape[2:], (layer.inputs,)))
     if x.stride(2) != 1:
         x = x.contiguous()
-    rows = _Rows(x.data_ptr(), *x.shape[:2], *x.stride()[:2], x.size(2))
-    getattr(library(), name)(
-        ctypes.byref(rows),
-        _pointer(packed),
-        _pointer(y),
-        ctypes.c_int64(size),
-    )
-
-
-def _packed(weights, biases) -> Tensor:
-    """Weights ``[out, in]`` with their biases, `LANES` outputs at a time:
-    ``[chunks, 1 + in, len(weights), LANES]``."""
-    parts = []
-    for weight, bias in zip(weights, biases, strict=True):
-        if bias is None:
-            bias = weight.new_zeros(len(weight))
-        part = torch.cat([bias.unsqueeze(1), weight], 1)
-        part = F.pad(part, (0, 0, 0, -len(part) % LANES))
-        parts.append(part.view(-1, LANES, part.size(1)).transpose(1, 2))
-    return torch.stack(parts, 2).contiguous()
-
-
-def _pointer(x: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(x.data_ptr())
+    rows = _Rows(x.data_ptr(), *x.shape[:2], *x.stride()[:2])
+    references = map(ctypes.byref, (rows, layer))
+    getattr(library(), name)(*references, y.data_ptr())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from speechbrain_dsn import native
 from speechbrain_dsn.cost import MacCount
 
 
@@ -134,6 +135,11 @@ class DiagonalGRU(nn.Module):
         h, states = context.hidden, []
         # A copy: how a product is rounded depends on where its input lies.
         projected = F.linear(x.clone(), self.weight_ih, self.bias_ih)
+        if size % native.LANES == 0 and native.runs(projected, h):
+            weights = self.weight_hh, self.bias_hn
+            y = native.diagonal_gru(projected, *weights, h)
+            context.hidden = y[:, -1].clone() if y.size(1) else h
+            return y
         for drive, new in zip(
             projected[..., : 2 * size].unflatten(-1, (2, size)).unbind(1),
             projected[..., 2 * size :].unbind(1),

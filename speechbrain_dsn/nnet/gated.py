@@ -44,7 +44,7 @@ def gated_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if bias is not None:
         bias = bias.view(2, -1)
     _, outputs, inputs = weights.shape
-    if native.fits(x, x.numel() // inputs, inputs, outputs):
+    if native.fits(x, x.numel() // inputs, inputs * outputs):
         rows = x.reshape(1, -1, inputs)
         y = native.gated_linear(rows, weights, bias)
         return y.view(*x.shape[:-1], outputs)

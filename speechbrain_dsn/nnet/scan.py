@@ -113,7 +113,7 @@ def gru_steps(
     size, few = weight_hh.size(2), h0.size(2) <= FEW
     if few and size % native.LANES == 0 and native.runs(projected, weight_hh):
         return native.gru_steps(projected, weight_hh, bias_hh, h0)
-    axis = 2 if h0.size(2) <= FEW else 1
+    axis = 2 if few else 1
     if axis == 2:
         projected, h0 = projected.transpose(2, 3), h0.transpose(1, 2)
         weight_hh = weight_hh.transpose(1, 2).contiguous()
@@ -245,9 +245,11 @@ def _outer_sum(left: Tensor, right: Tensor) -> Tensor:
 
 
 def _projected(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """All steps in one product, ``[L, G, 3 * H, N]``."""
-    y = torch.baddbmm(bias.unsqueeze(-1), weight, _joined(x))
-    return y.unflatten(2, (len(x), -1)).permute(2, 0, 1, 3)
+    """All steps in one product, ``[L, G, 3 * H, N]``; in memory ``[G, N, L,
+    3 * H]``, as the kernel reads it."""
+    rows = x.permute(1, 3, 0, 2).flatten(1, 2)
+    y = torch.baddbmm(bias.unsqueeze(1), rows, weight.transpose(1, 2))
+    return y.unflatten(1, (x.size(3), len(x))).permute(2, 0, 3, 1)
 
 
 def _joined(x: Tensor) -> Tensor:

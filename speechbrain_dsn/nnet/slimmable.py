@@ -23,6 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from speechbrain_dsn import native
 from speechbrain_dsn.cost import MacCount
 from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.gated import gated_linear
@@ -98,23 +99,26 @@ class SlimmableEncoder(SlimmableBlock):
     def _shared_channels(self) -> int:
         return self.in_channels
 
+    def _products(self, width: int) -> tuple[int, int]:
+        reads = self.kernel_size * self.in_channels
+        return reads * width, width * self.out_channels
+
     def _with_past(self, x: Tensor, context: SlimmableContext) -> Tensor:
         """``[B, T, steps, C]`` to ``[B, halo + T steps, C]``."""
         x = torch.cat([context.past, x.flatten(1, 2)], 1)
         context.past = x[:, x.size(1) - self._halo :].clone()
         return x
 
-    def forward(self, x: Tensor, gate: Tensor | int | None = None) -> Tensor:
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Computes the widest and masks, for training.
 
         Arguments
         ---------
         x : Tensor
             ``[B, T, steps, C]``.
-        gate : Tensor or int, optional
+        gate : Tensor, optional
             Choice among widths ``[B, T, J]``, soft or one-hot; the widest by
-            default. An index is the width of all frames, and what is wider is
-            not computed.
+            default.
 
         Returns
         -------
@@ -123,8 +127,6 @@ class SlimmableEncoder(SlimmableBlock):
         """
         frames = x.size(1)
         x = self._with_past(x, self._fresh(x))
-        if isinstance(gate, int):
-            return self.branch(x, gate).unflatten(1, (frames, -1))
         inner = conv_steps(x, self.first, self.first_bias, self.stride)
         inner = inner.relu_().unflatten(1, (frames, -1))
         inner = mask_widths(inner, gate, self.widths)
@@ -175,6 +177,11 @@ class SlimmableEncoder(SlimmableBlock):
             ``[B, T, steps / stride, out_channels]``.
         """
         frames, steps = x.shape[1:3]
+        if self._compiled(x, level, steps // self.stride):
+            past = context.past
+            context.past = x[:, -1, steps - self._halo :].clone()
+            level, options = self._levels(x, level), (self.widths, self.stride)
+            return native.encode(x, past, level, *self._weights(), *options)
         x, only = self._with_past(x, context), self._common(level)
         if only is not None:
             return self.branch(x, only).unflatten(1, (frames, -1))
@@ -270,6 +277,10 @@ class SlimmableDecoder(SlimmableBlock):
     def _shared_channels(self) -> int:
         return self.out_channels
 
+    def _products(self, width: int) -> tuple[int, int]:
+        makes = self.kernel_size * self.out_channels
+        return self.in_channels * width, width * makes
+
     def _overlap_add(self, y: Tensor, context: SlimmableContext) -> Tensor:
         """``[B, T, steps + kernel - stride, C]``, what each frame adds, to
         the output steps of these frames."""
@@ -282,31 +293,27 @@ class SlimmableDecoder(SlimmableBlock):
         y = y[:, :, :steps]
         return y.relu_() if self.activation else y
 
-    def forward(self, x: Tensor, gate: Tensor | int | None = None) -> Tensor:
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
         """Computes the widest and masks, for training.
 
         Arguments
         ---------
         x : Tensor
             ``[B, T, steps, C]``.
-        gate : Tensor or int, optional
+        gate : Tensor, optional
             Choice among widths ``[B, T, J]``, soft or one-hot; the widest by
-            default. An index is the width of all frames, and what is wider is
-            not computed.
+            default.
 
         Returns
         -------
         Tensor
             ``[B, T, steps * stride, out_channels]``.
         """
-        if isinstance(gate, int):
-            y = self.branch(x.flatten(1, 2), gate)
-        else:
-            inner = gated_linear(x, self.first, self.first_bias)
-            inner = mask_widths(inner, gate, self.widths).flatten(1, 2)
-            y = conv_transpose_steps(
-                inner, self.second, self.second_bias, self.stride
-            )
+        inner = gated_linear(x, self.first, self.first_bias)
+        inner = mask_widths(inner, gate, self.widths).flatten(1, 2)
+        y = conv_transpose_steps(
+            inner, self.second, self.second_bias, self.stride
+        )
         y = self._overlap_add(y.unsqueeze(1), self._fresh(x))
         return y.reshape(*x.shape[:2], -1, self.out_channels)
 
@@ -340,6 +347,7 @@ class SlimmableDecoder(SlimmableBlock):
         x: Tensor,
         context: SlimmableContext,
         level: Tensor | None = None,
+        skip: Tensor | None = None,
     ) -> Tensor:
         """Any number of frames, each at its own width.
 
@@ -352,12 +360,21 @@ class SlimmableDecoder(SlimmableBlock):
         level : Tensor, optional
             Index of the width of each frame ``[B, T]``; the widest by
             default.
+        skip : Tensor, optional
+            Added to the input.
 
         Returns
         -------
         Tensor
             ``[B, T, steps * stride, out_channels]``.
         """
+        if self._halo and self._compiled(x, level, x.size(2)):
+            states = x, skip, context.past, self._levels(x, level)
+            options = self.widths, self.activation
+            y, context.past = native.decode(*states, *self._weights(), *options)
+            return y
+        if skip is not None:
+            x = x + skip
         only = self._common(level)
         if only is not None:
             y = self.branch(x.flatten(1, 2), only).unsqueeze(1)

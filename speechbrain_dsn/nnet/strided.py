@@ -49,7 +49,7 @@ def conv_steps(
     if steps == kernel:  # one window is one row
         return F.linear(x.reshape(batch, 1, -1), weight.flatten(1), bias)
     rows = (steps - kernel) // stride + 1
-    if native.fits(x, batch * rows, kernel * channels, out):
+    if native.fits(x, batch * rows, kernel * channels * out):
         sizes = (kernel * channels, stride * channels)
         windows = x.flatten(1).unfold(1, *sizes)
         return native.linear(windows, weight.flatten(1), bias)
@@ -93,7 +93,7 @@ def conv_transpose_steps(
         return y.view(batch, kernel, out)
     size = stride * out
     if kernel == 2 * stride and native.fits(
-        x, batch * steps, channels, 2 * size
+        x, batch * steps, channels * 2 * size
     ):
         taps = weight.reshape(channels, 2, size).permute(1, 2, 0)
         y = native.linear_overlap(x, taps, bias.repeat(stride))

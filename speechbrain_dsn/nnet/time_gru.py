@@ -161,6 +161,9 @@ class TimeGRU(GroupedGRU):
             is_open = x.new_ones(x.shape[:2], dtype=torch.bool)
         if self.active < self.hidden:
             states = self._selected(x, context, is_open)
+        elif self.static_groups == self.groups and len(x) * x.size(2) <= FEW:
+            weights = self._weights(0, self.groups)
+            states = gru_scan(self._pack(x), *weights, context.hidden)
         else:
             projected = self._project(x, is_open)
             _, w_hh, _, b_hh = self._weights(0, self.groups)
@@ -194,8 +197,6 @@ class TimeGRU(GroupedGRU):
         batch, time, bins, _ = x.shape
         packed = self._pack(x)
         static = self.static_groups
-        if static == self.groups and batch * bins <= FEW:
-            return self._project_few(packed)
         fixed = packed[:, :static]
         # A copy in every case: an expanded bias of one column would be a view
         # of the parameter, and the sums below would change it.
@@ -212,15 +213,6 @@ class TimeGRU(GroupedGRU):
             view = view.permute(0, 3, 1, 2, 4)
             view[is_open.t()] += torch.matmul(w_ih[static:], rows)
         return result
-
-    def _project_few(self, packed: Tensor) -> Tensor:
-        """The same of all groups, each with its numbers side by side: what
-        the kernel that runs a few sequences reads."""
-        rows = packed.permute(1, 3, 0, 2).flatten(1, 2)
-        weight = self.weight_ih[0].transpose(1, 2)
-        product = torch.baddbmm(self.bias_ih[0].unsqueeze(1), rows, weight)
-        product = product.unflatten(1, (packed.size(3), -1))
-        return product.permute(2, 0, 3, 1)
 
     def _pack(self, x: Tensor) -> Tensor:
         """``[B, T, F, C]`` to ``[T, G, inputs, B F]``."""

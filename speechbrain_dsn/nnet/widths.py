@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from speechbrain_dsn import native
 from speechbrain_dsn.cost import MacCount
 
 
@@ -97,8 +98,31 @@ class SlimmableBlock(nn.Module):
         """The width of all frames, if they share one."""
         if level is None or not level.numel():
             return len(self.widths) - 1
-        levels = set(level.flatten().tolist())
-        return levels.pop() if len(levels) == 1 else None
+        least, most = map(int, level.aminmax())
+        return most if least == most else None
+
+    def _levels(self, x: Tensor, level: Tensor | None) -> Tensor:
+        """The width of each frame, where none was asked for the widest."""
+        if level is not None:
+            return level
+        return torch.full(x.shape[:2], len(self.widths) - 1)
+
+    def _products(self, width: int) -> tuple[int, int]:
+        """Inputs times outputs of both layers."""
+        raise NotImplementedError
+
+    def _compiled(self, x: Tensor, level: Tensor | None, steps: int) -> bool:
+        """Whether the kernels are faster: where the widest that is needed is
+        small, and frames that stand alone have rows enough."""
+        alone = self._common(level) is None
+        if alone and steps < native.FEWEST_ALONE:
+            return False
+        most = self.widths[-1 if level is None else int(level.max())]
+        rows = x.size(0) * x.size(1) * steps
+        return native.fits(x, rows, *self._products(most))
+
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.first, self.first_bias, self.second, self.second_bias
 
     def forward_skipping(self, x: Tensor, level: Tensor) -> Tensor:
         """Runs each frame at its own width; differentiable in all but it.

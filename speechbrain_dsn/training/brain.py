@@ -36,8 +36,7 @@ from speechbrain_dsn.dataio.tables import write_bytes
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.gating import decided, random_gate
 from speechbrain_dsn.losses import (
-    CheapestLevel,
-    ExpectedDistortion,
+    LevelTeacher,
     gate_price,
     metric_target,
 )
@@ -328,8 +327,8 @@ class DynamicBrain(sb.Brain):
     ) -> Tensor:
         """Of the gates that the policy opened, by the kind that was chosen."""
         kind, target = self.hparams.gate_loss, self._target(batch)
-        compares = getattr(kind, "compares_levels", False)
-        if compares and (self.part.alone or kind.joint):
+        teaches = isinstance(kind, LevelTeacher)
+        if teaches and (self.part.alone or kind.joint):
             errors = self._errors(kind, batch)
             return kind(decision, self.cost, target, errors)
         if callable(kind):
@@ -350,9 +349,7 @@ class DynamicBrain(sb.Brain):
         return loss
 
     @torch.no_grad()
-    def _errors(
-        self, kind: CheapestLevel | ExpectedDistortion, batch: Batch
-    ) -> Tensor:
+    def _errors(self, kind: LevelTeacher, batch: Batch) -> Tensor:
         """How far off each level is around each frame ``[B, T, J]``."""
         clean = batch.clean.to(self.device)
         estimate, _ = self._at_every_level(batch.noisy.to(self.device))

@@ -162,18 +162,16 @@ class SlimmableDemucs(nn.Module):
         for layer in (*self.encoders, self.memory, *self.decoders):
             layer.reset_parameters()
 
-    def forward(
-        self, frames: Tensor, gate: Tensor | int | None = None
-    ) -> Tensor:
+    def forward(self, frames: Tensor, gate: Tensor | None = None) -> Tensor:
         """Computes the widest and masks, for training.
 
         Arguments
         ---------
         frames : Tensor
             ``[B, T, hop]``.
-        gate : Tensor or int, optional
-            Choice among widths ``[B, T, J]``, soft or one-hot, or the index
-            of the width of all frames; the widest by default.
+        gate : Tensor, optional
+            Choice among widths ``[B, T, J]``, soft or one-hot; the widest by
+            default.
 
         Returns
         -------
@@ -205,9 +203,14 @@ class SlimmableDemucs(nn.Module):
         Tensor
             ``[J, B, T, hop]``.
         """
-        widths = range(len(self.utilizations))
+        level = torch.zeros(
+            frames.shape[:2], dtype=torch.long, device=frames.device
+        )
         return torch.stack(
-            [SlimmableDemucs.forward(self, frames, width) for width in widths]
+            [
+                SlimmableDemucs.forward_skipping(self, frames, level + width)
+                for width in range(len(self.utilizations))
+            ]
         )
 
     def _normalize(
@@ -308,7 +311,7 @@ class SlimmableDemucs(nn.Module):
             skips.append(x)
         x = self.memory.forward_streaming(x, context.memory)
         for decoder, state in zip(self.decoders, context.decoders, strict=True):
-            x = decoder.forward_streaming(x + skips.pop(), state, level)
+            x = decoder.forward_streaming(x, state, level, skips.pop())
         x = self.down.forward_streaming(x, context.down)
         return x.squeeze(-1) * scale
 
