@@ -18,7 +18,7 @@ from speechbrain_dsn.native.library import library
 LANES = 8  # of a vector, as in vectors.h
 # Rows from which on a call pays, rows of a frame that is run by itself, and
 # products up to which it is the faster.
-FEWEST_ROWS, FEWEST_ALONE, LARGEST = 128, 4, 256 * 256
+FEWEST_ROWS, FEWEST_ALONE, LARGEST = 128, 4, 2**17
 
 # What torch's counter of operations is to be told, as its `custom_mapping`.
 # Not registered there: to import it makes torch speak of Triton.
@@ -53,7 +53,7 @@ def runs(*tensors: Tensor) -> bool:
     )
 
 
-def fits(x: Tensor, rows: int, *products: int) -> bool:
+def fits(x: Tensor, rows: int, *products: int, alone: bool = False) -> bool:
     """Whether layers are such that the kernels know, and are faster at.
 
     Arguments
@@ -64,13 +64,17 @@ def fits(x: Tensor, rows: int, *products: int) -> bool:
         Rows that they are applied to.
     *products : int
         Inputs times outputs of each layer; of a gated one the gated outputs.
+    alone : bool
+        Whether a few rows at a time are run, with weights of their own: what
+        torch is slow at, too.
 
     Returns
     -------
     bool
         See :func:`runs`.
     """
-    return rows >= FEWEST_ROWS and max(products) <= LARGEST and runs(x)
+    largest = 2 * LARGEST if alone else LARGEST
+    return rows >= FEWEST_ROWS and max(products) <= largest and runs(x)
 
 
 def expect(**shapes: tuple[Sequence[int], Sequence[int]]) -> None:

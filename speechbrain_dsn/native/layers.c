@@ -12,13 +12,17 @@ void dsn_pack(const float *w, int64_t half_stride, int64_t row_stride,
               int64_t column_stride, int64_t halves, int64_t outputs,
               int64_t inputs, float *to, int64_t chunk, int64_t lanes)
 {
-    for (int64_t half = 0; half < halves; half++)
-        for (int64_t o = 0; o < outputs; o++) {
-            const float *from = w + half * half_stride + o * row_stride;
-            float *place = to + o / lanes * chunk + half * lanes + o % lanes;
-            for (int64_t k = 0; k < inputs; k++, place += halves * lanes)
-                *place = from[k * column_stride];
-        }
+    for (int64_t o = 0; o < outputs; o += lanes, to += chunk) {
+        const int64_t many = outputs - o < lanes ? outputs - o : lanes;
+        float *place = to;
+        for (int64_t k = 0; k < inputs; k++)
+            for (int64_t half = 0; half < halves; half++, place += lanes) {
+                const float *from = w + half * half_stride + o * row_stride
+                                    + k * column_stride;
+                for (int64_t i = 0; i < many; i++)
+                    place[i] = from[i * row_stride];
+            }
+    }
 }
 
 /* Items of rows: item i begins at i * item, its row r at r * stride.

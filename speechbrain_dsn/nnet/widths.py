@@ -119,7 +119,7 @@ class SlimmableBlock(nn.Module):
             return False
         most = self.widths[-1 if level is None else int(level.max())]
         rows = x.size(0) * x.size(1) * steps
-        return native.fits(x, rows, *self._products(most))
+        return native.fits(x, rows, *self._products(most), alone=alone)
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.first, self.first_bias, self.second, self.second_bias
