@@ -45,8 +45,8 @@ DOC_TOOLS = [
 ]
 README = ROOT / "README.md"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-# Without a compiler the package is as complete, and slower.
 NATIVE = Path("speechbrain_dsn/native")
+# Without a compiler the package is as complete, and slower.
 KERNELS = Extension(
     "speechbrain_dsn.native._kernels",
     sorted(map(str, NATIVE.glob("*.c"))),

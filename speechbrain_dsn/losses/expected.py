@@ -69,22 +69,11 @@ class ExpectedDistortion(LevelTeacher):
         self.hop, self.delay = hop, delay
 
     def errors(self, estimates: Tensor, clean: Tensor) -> Tensor:
-        """Energy of the distortion of each frame at each level.
+        """Energy of the distortion of each frame, as a share of that of the
+        wanted part, see :class:`LevelTeacher`.
 
         As SI-SDR does it, the clean signal is scaled to the part of it that
         an estimate has, here that of the dearest level.
-
-        Arguments
-        ---------
-        estimates : Tensor
-            With all frames at one level ``[J, B, samples]``.
-        clean : Tensor
-            ``[B, samples]``.
-
-        Returns
-        -------
-        Tensor
-            Shares of the energy of the wanted part, ``[B, T, J]``.
         """
         energy = clean.square().sum(1).clamp_min(1e-8)
         scale = (estimates[-1] * clean).sum(1) / energy

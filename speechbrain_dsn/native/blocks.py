@@ -38,7 +38,7 @@ class _Frames(ctypes.Structure):
     ]
 
 
-def _flops(x, level: Tensor, widths, per_channel: int, steps: int) -> int:
+def _flops(level: Tensor, widths, per_channel: int, steps: int) -> int:
     """Of frames of ``steps`` positions of each inner channel."""
     frames = torch.bincount(level.flatten(), minlength=len(widths)).tolist()
     inner = sum(n * width for n, width in zip(frames, widths, strict=True))
@@ -50,7 +50,7 @@ def _encode_flops(
 ) -> int:
     steps = x.size(2) // stride
     reads = first[0].numel() + len(second)
-    return _flops(x, level, widths, reads, steps)
+    return _flops(level, widths, reads, steps)
 
 
 def _decode_flops(
@@ -67,7 +67,7 @@ def _decode_flops(
     **__,
 ) -> int:
     reads = 2 * first.size(2) + second[0].numel()
-    return _flops(x, level, widths, reads, x.size(2))
+    return _flops(level, widths, reads, x.size(2))
 
 
 _encode_flops._get_raw = _decode_flops._get_raw = True

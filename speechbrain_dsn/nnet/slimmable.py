@@ -177,14 +177,15 @@ class SlimmableEncoder(SlimmableBlock):
             ``[B, T, steps / stride, out_channels]``.
         """
         frames, steps = x.shape[1:3]
-        if self._compiled(x, level, steps // self.stride):
+        least, most = self._reach(level)
+        if self._compiled(x, steps // self.stride, least, most):
             past = context.past
             context.past = x[:, -1, steps - self._halo :].clone()
             level, options = self._levels(x, level), (self.widths, self.stride)
             return native.encode(x, past, level, *self._weights(), *options)
-        x, only = self._with_past(x, context), self._common(level)
-        if only is not None:
-            return self.branch(x, only).unflatten(1, (frames, -1))
+        x = self._with_past(x, context)
+        if least == most:
+            return self.branch(x, most).unflatten(1, (frames, -1))
         windows = x.unfold(1, self._halo + steps, steps).transpose(2, 3)
         return bucketed(self.branch, windows, level, self.out_channels)
 
@@ -368,16 +369,16 @@ class SlimmableDecoder(SlimmableBlock):
         Tensor
             ``[B, T, steps * stride, out_channels]``.
         """
-        if self._halo and self._compiled(x, level, x.size(2)):
+        least, most = self._reach(level)
+        if self._halo and self._compiled(x, x.size(2), least, most):
             states = x, skip, context.past, self._levels(x, level)
             options = self.widths, self.activation
             y, context.past = native.decode(*states, *self._weights(), *options)
             return y
         if skip is not None:
             x = x + skip
-        only = self._common(level)
-        if only is not None:
-            y = self.branch(x.flatten(1, 2), only).unsqueeze(1)
+        if least == most:
+            y = self.branch(x.flatten(1, 2), most).unsqueeze(1)
         else:
             y = bucketed(self.branch, x, level, self.out_channels)
         y = self._overlap_add(y, context)

@@ -94,12 +94,12 @@ class SlimmableBlock(nn.Module):
     def _fresh(self, x: Tensor) -> SlimmableContext:
         return self.make_streaming_context(len(x), x.device, x.dtype)
 
-    def _common(self, level: Tensor | None) -> int | None:
-        """The width of all frames, if they share one."""
+    def _reach(self, level: Tensor | None) -> tuple[int, int]:
+        """Index of the narrowest and of the widest that is asked for."""
         if level is None or not level.numel():
-            return len(self.widths) - 1
-        least, most = map(int, level.aminmax())
-        return most if least == most else None
+            return len(self.widths) - 1, len(self.widths) - 1
+        least, most = torch.stack(level.aminmax()).tolist()
+        return least, most
 
     def _levels(self, x: Tensor, level: Tensor | None) -> Tensor:
         """The width of each frame, where none was asked for the widest."""
@@ -111,15 +111,15 @@ class SlimmableBlock(nn.Module):
         """Inputs times outputs of both layers."""
         raise NotImplementedError
 
-    def _compiled(self, x: Tensor, level: Tensor | None, steps: int) -> bool:
+    def _compiled(self, x: Tensor, steps: int, least: int, most: int) -> bool:
         """Whether the kernels are faster: where the widest that is needed is
         small, and frames that stand alone have rows enough."""
-        alone = self._common(level) is None
+        alone = least < most
         if alone and steps < native.FEWEST_ALONE:
             return False
-        most = self.widths[-1 if level is None else int(level.max())]
         rows = x.size(0) * x.size(1) * steps
-        return native.fits(x, rows, *self._products(most), alone=alone)
+        products = self._products(self.widths[most])
+        return native.fits(x, rows, *products, alone=alone)
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.first, self.first_bias, self.second, self.second_bias
