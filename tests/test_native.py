@@ -1,5 +1,6 @@
 """The kernels in C compute what PyTorch does, and are seen to do it."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -15,10 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from speechbrain_dsn import native
 from speechbrain_dsn.nnet import scan
+from speechbrain_dsn.nnet.chain import run_blocks
 from speechbrain_dsn.nnet.diagonal import DiagonalGRU
 from speechbrain_dsn.nnet.gated import gated_linear
 from speechbrain_dsn.nnet.slimmable import SlimmableDecoder, SlimmableEncoder
-from speechbrain_dsn.nnet.strided import conv_steps, conv_transpose_steps
+from speechbrain_dsn.nnet.strided import conv_steps
 
 pytestmark = pytest.mark.skipif(
     not native.available() and not shutil.which("cc"),
@@ -95,15 +97,12 @@ def test_gated_linear(lead, inputs, outputs, scale, biased):
     outputs=sizes,
 )
 def test_convolutions(batch, rows, blocks, stride, inputs, outputs):
-    """Windows that overlap, of several items; and the way back."""
+    """Windows that overlap, of several items."""
     x = torch.randn(batch, (rows + blocks) * stride, inputs)
     weight = torch.randn(outputs, blocks * stride, inputs)
     weight = weight / weight[0].numel() ** 0.5
     y = same_work("linear", conv_steps, x, weight, torch.randn(outputs), stride)
     assert y.shape == (batch, rows + 1, outputs)
-    weight = torch.randn(outputs, 2 * stride, inputs) / outputs**0.5
-    bias = torch.randn(inputs)
-    same_work("linear_overlap", conv_transpose_steps, y, weight, bias, stride)
 
 
 @given(
@@ -173,8 +172,40 @@ def test_blocks(kernel, kind, data):
             [*(y.flatten(1) for y in made), context.past.flatten(1)], 1
         )
 
-    with mock.patch.object(native, "FEWEST_ALONE", 1):
-        same_work(kernel, run, x, skip)
+    same_work(kernel, run, x, skip)
+
+
+@given(data=st.data(), batch=st.integers(1, 2), frames=st.integers(1, 140))
+def test_chains(data, batch, frames):
+    """Blocks take turns, of 64 frames each; a U-Net of them is that of single
+    ones, whatever the widths."""
+    sizes, stride, widths = (1, 3, 9, 10), 2, (0.2, 0.6, 1.0)
+    pairs = list(itertools.pairwise(sizes))
+    encoders = [SlimmableEncoder(b, a, 4, stride, widths) for a, b in pairs]
+    decoders = [SlimmableDecoder(a, b, 4, stride, widths) for a, b in pairs]
+    for parameter in torch.nn.ModuleList([*encoders, *decoders]).parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    level = torch.randint(3, (batch, frames))
+    cut = data.draw(st.integers(0, frames))
+    x = torch.randn(batch, frames, stride**3, 1)
+
+    def run(x):
+        contexts = [
+            block.make_streaming_context(batch)
+            for block in (*encoders, *decoders[::-1])
+        ]
+        made = []
+        for part in (slice(cut), slice(cut, None)):
+            given = level[:, part]
+            skips = run_blocks(encoders, x[:, part], contexts[:3], given)
+            deep, states = torch.tanh(skips[-1]), contexts[3:]
+            skips = [skip.tanh() for skip in skips[::-1]]
+            y = run_blocks(decoders[::-1], deep, states, given, skips)[-1]
+            made.append(y)
+        made += [context.past for context in contexts]
+        return torch.cat([y.flatten(1) for y in made], 1)
+
+    same_work("decode", run, x)
 
 
 def test_extreme_inputs():
@@ -213,8 +244,11 @@ def test_no_kernel_reads_beyond_an_end():
         encode(signal, start(2), level)
     with pytest.raises(ValueError, match="level is"):
         encode(signal, start(1), level[:, :3])
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="levels 4 to 4, expected 0 to 3"):
         encode(signal, start(1), level + 4)
+    with pytest.raises(TypeError, match="weights are torch.float64"):
+        context = encoder.make_streaming_context(1)
+        SlimmableEncoder(8, 2).double().forward_streaming(signal, context)
     with pytest.raises(IndexError, match="-1"):
         encode(signal, start(1), level - 1)
     with pytest.raises(ValueError, match="x is"):

@@ -13,9 +13,9 @@ Authors
 
 from speechbrain_dsn.native.blocks import decode, encode
 from speechbrain_dsn.native.calls import (
-    FEWEST_ALONE,
     FORMULAS,
     LANES,
+    LARGEST_OF_BLOCK,
     fits,
     runs,
 )
@@ -25,13 +25,12 @@ from speechbrain_dsn.native.operators import (
     gated_linear,
     gru_steps,
     linear,
-    linear_overlap,
 )
 
 __all__ = [
-    "FEWEST_ALONE",
     "FORMULAS",
     "LANES",
+    "LARGEST_OF_BLOCK",
     "available",
     "decode",
     "diagonal_gru",
@@ -40,6 +39,5 @@ __all__ = [
     "gated_linear",
     "gru_steps",
     "linear",
-    "linear_overlap",
     "runs",
 ]

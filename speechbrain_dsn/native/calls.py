@@ -16,9 +16,8 @@ from torch import Tensor
 from speechbrain_dsn.native.library import library
 
 LANES = 8  # of a vector, as in vectors.h
-# Rows from which on a call pays, rows of a frame that is run by itself, and
-# products up to which it is the faster.
-FEWEST_ROWS, FEWEST_ALONE, LARGEST = 128, 4, 2**17
+# Rows from which on a call pays, and products up to which it is the faster.
+FEWEST_ROWS, LARGEST, LARGEST_OF_BLOCK = 128, 2**17, 2**20
 
 # What torch's counter of operations is to be told, as its `custom_mapping`.
 # Not registered there: to import it makes torch speak of Triton.
@@ -53,7 +52,7 @@ def runs(*tensors: Tensor) -> bool:
     )
 
 
-def fits(x: Tensor, rows: int, *products: int, alone: bool = False) -> bool:
+def fits(x: Tensor, rows: int, *products: int, largest: int = LARGEST) -> bool:
     """Whether layers are such that the kernels know, and are faster at.
 
     Arguments
@@ -64,16 +63,14 @@ def fits(x: Tensor, rows: int, *products: int, alone: bool = False) -> bool:
         Rows that they are applied to.
     *products : int
         Inputs times outputs of each layer; of a gated one the gated outputs.
-    alone : bool
-        Whether a few rows at a time are run, with weights of their own: what
-        torch is slow at, too.
+    largest : int
+        Of the products that are known.
 
     Returns
     -------
     bool
         See :func:`runs`.
     """
-    largest = 2 * LARGEST if alone else LARGEST
     return rows >= FEWEST_ROWS and max(products) <= largest and runs(x)
 
 
@@ -131,7 +128,8 @@ def operator(signature: str, flops: Callable[..., int]) -> Callable:
 
 
 class Layer(ctypes.Structure):
-    """A layer as the kernels read it.
+    """A layer as the kernels read it: the leading part of one, for all of
+    its leading parts.
 
     Arguments
     ---------
@@ -139,29 +137,51 @@ class Layer(ctypes.Structure):
         ``[halves, out]``: one half, or values and gates.
     *weights : Tensor
         ``[halves, out, in]``, whose inputs lie side by side.
+    outputs : int, optional
+        The leading ones of each half, all by default.
+    inputs : int, optional
+        The leading ones of each of the weights, all by default.
+
+    Raises
+    ------
+    TypeError
+        If these are no float32.
     """
 
     _fields_ = [
         ("weights", ctypes.c_void_p),
+        ("bias", ctypes.c_void_p),
         ("inputs", ctypes.c_int64),
         ("outputs", ctypes.c_int64),
     ]
 
-    def __init__(self, bias: Tensor | None, *weights: Tensor) -> None:
-        halves, outputs, _ = weights[0].shape
-        inputs = sum(weight.size(2) for weight in weights)
-        # Values and gates that fit one vector share it.
-        lanes = LANES // halves if outputs <= LANES // halves else LANES
-        shape = (-(-outputs // lanes), 1 + inputs, halves * lanes)
-        self.packed = weights[0].new_zeros(shape)  # kept alive
-        super().__init__(self.packed.data_ptr(), inputs, outputs)
-        chunk, column, _ = self.packed.stride()
-        to, pack, form = self.weights, library().dsn_pack, (chunk, lanes)
-        if bias is not None:
-            strides = *bias.stride(), 0
-            pack(bias.data_ptr(), *strides, halves, outputs, 1, to, *form)
-        to += 4 * column
+    def __init__(
+        self,
+        bias: Tensor | None,
+        *weights: Tensor,
+        outputs: int | None = None,
+        inputs: int | None = None,
+    ) -> None:
+        if any(weight.dtype != torch.float32 for weight in weights):
+            raise TypeError(
+                f"weights are {weights[0].dtype}, expected torch.float32"
+            )
+        halves, out, each = weights[0].shape
+        outputs, each = outputs or out, inputs or each
+        chunks, columns = -(-outputs // LANES), len(weights) * each
+        row = halves * LANES
+        full = outputs % LANES == 0 and bias is not None
+        new = weights[0].new_empty if full else weights[0].new_zeros
+        # Kept alive. The biases come last.
+        self.packed = new(chunks * (columns + 1) * row)
+        to = self.packed.data_ptr()
+        biases = to + 4 * chunks * columns * row
+        super().__init__(to, biases, columns, outputs)
+        pack = library().dsn_pack
         for weight in weights:
-            address, sizes = weight.data_ptr(), weight.shape
-            pack(address, *weight.stride(), *sizes, to, *form)
-            to += 4 * column * weight.size(2)
+            part = weight.data_ptr(), *weight.stride(), halves, outputs, each
+            pack(*part, to, columns * row)
+            to += 4 * each * row
+        if bias is not None:
+            part = bias.data_ptr(), *bias.stride(), 0, halves, outputs, 1
+            pack(*part, biases, row)

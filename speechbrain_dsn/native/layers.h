@@ -12,129 +12,171 @@
 
 #include "vectors.h"
 
-enum { ROWS = 8 }; /* that are run at once */
+enum {
+    ROWS = 8, /* that are run at once */
+    TILE = 64 /* rows that stay in a cache near by, as in blocks.py */
+};
 
-/* Packed weights of LANES outputs at a time: their biases, then the weights
- * of one input after the other; of a gated layer all of it twice, for the
- * values and for the gates: [chunks][1 + inputs][1 or 2][LANES]. Where half as
- * many outputs are all, values and gates share a vector. */
+/* Packed weights of LANES outputs at a time, of one input after the other; of
+ * a gated layer all of it twice, for the values and for the gates:
+ * [chunks][inputs][1 or 2][LANES]. Biases alike: [chunks][1 or 2][LANES]. A
+ * narrower layer is a leading part: fewer outputs, fewer inputs. */
 typedef struct {
-    const float *weights;
+    const float *weights, *bias;
     int64_t inputs, outputs;
 } layer_t;
 
+/* Rows of a matrix: those that are named, or all in their order. With each
+ * of them, `fresh` more numbers of what is `ahead` are asked for: so many short
+ * streams no processor foresees. */
+typedef struct {
+    float *data;
+    int64_t stride;
+    const int64_t *which;
+    const float *ahead;
+    int64_t fresh;
+} rows_t;
+
+/* The inputs of a layer, in two parts: `many` of the weights' first inputs,
+ * and `more` of those that begin with number `from`, of which a row's numbers
+ * lie `apart` from the others. */
+typedef struct {
+    int64_t many, more, from, apart;
+} inputs_t;
+
 enum { PLAIN, RECTIFIED, GATED };
 
-/* `high` rows times one or two vectors of outputs, whose weights for one input
- * after the other are `step` apart. */
+INLINE float *row_of(const rows_t *rows, int64_t number)
+{
+    return rows->data
+           + (rows->which ? rows->which[number] : number) * rows->stride;
+}
+
+INLINE void foresee(const float *x, int64_t many)
+{
+    for (int64_t k = 0; k < many; k += 64 / sizeof(float))
+        __builtin_prefetch(x + k);
+}
+
+/* The leading halves of two vectors. */
+INLINE vec halves(const float *x, const float *y)
+{
+    const vec a = load(x), b = load(y);
+    return PICK(a, b, 0, 1, 2, 3, 8, 9, 10, 11);
+}
+
+/* Adds `high` rows times the weights of one or two vectors of outputs, or of
+ * half of either. */
 INLINE void block(const float *const *from, int64_t inputs, const float *w,
                   const float *other, const int step, const int high,
-                  const int wide, vec *sum)
+                  const int wide, const int half, vec *sum)
 {
-    for (int i = 0; i < high; i++) {
-        sum[i * wide] = load(w);
-        if (wide == 2)
-            sum[2 * i + 1] = load(other);
-    }
-    for (int64_t k = 0; k < inputs; k++) {
-        w += step, other += step;
+    for (int64_t k = 0; k < inputs; k++, w += step, other += step)
         for (int i = 0; i < high; i++) {
             const vec x = all(from[i][k]);
-            sum[i * wide] += load(w) * x;
+            sum[i * wide] += (half ? halves(w, other) : load(w)) * x;
             if (wide == 2)
                 sum[2 * i + 1] += load(other) * x;
         }
+}
+
+/* What each row of a tile reads and writes. */
+typedef struct {
+    const float *from[TILE + ROWS];
+    float *to[TILE + ROWS];
+    const float *ahead;
+    int64_t many, fresh;
+} tile_t;
+
+/* Beyond the last row, the first is run again. */
+INLINE void tile(rows_t x, rows_t y, int64_t rows, tile_t *t)
+{
+    t->many = rows;
+    t->ahead = x.ahead;
+    t->fresh = x.fresh;
+    for (int64_t i = 0; i < rows; i++) {
+        t->from[i] = row_of(&x, i);
+        t->to[i] = row_of(&y, i);
     }
-}
-
-/* Where `high` rows begin; those beyond the end are the first once more. The
- * next rows are asked for: so many short streams no processor foresees. */
-INLINE void begin(const float *x, int64_t stride, int64_t left,
-                  int64_t inputs, const int high, const float **from)
-{
-    for (int i = 0; i < high; i++)
-        from[i] = x + (i < left ? i * stride : 0);
-    const float *const next = x + (high - 1) * stride + inputs;
-    for (int64_t k = 0; k < high * stride; k += 64 / sizeof(float))
-        __builtin_prefetch(next + k);
-}
-
-/* A gated layer of up to LANES / 2 outputs. */
-INLINE void narrow(const layer_t *l, const float *x, int64_t stride,
-                   int64_t rows, float *y)
-{
-    const float *from[ROWS];
-    vec sum[ROWS];
-    for (int64_t row = 0; row < rows; row += ROWS, x += ROWS * stride) {
-        const int64_t left = rows - row < ROWS ? rows - row : ROWS;
-        begin(x, stride, left, l->inputs, ROWS, from);
-        block(from, l->inputs, l->weights, 0, LANES, ROWS, 1, sum);
-        for (int i = 0; i < ROWS; i++) {
-            const vec gate = PICK(sum[i], sum[i], 4, 5, 6, 7, 4, 5, 6, 7);
-            sum[i] = sum[i] / (all(1.0f) + exponential(-gate));
-        }
-        for (int64_t i = 0; i < left; i++)
-            store(y + (row + i) * l->outputs, sum[i], l->outputs);
+    for (int64_t i = rows; i < rows + ROWS; i++) {
+        t->from[i] = t->from[0];
+        t->to[i] = t->to[0];
     }
 }
 
 /* See layer(). Two vectors at a time are those of values and gates, or of
- * neighbouring outputs. */
-INLINE void vectors(const layer_t *l, const float *x, int64_t stride,
-                    int64_t rows, const float *carried, float *y,
-                    const int kind, const int wide)
+ * neighbouring outputs; half of values and of gates are one. */
+INLINE void vectors(const layer_t *l, inputs_t in, int64_t outputs,
+                    const tile_t *t, const int kind, const int wide)
 {
     const int high = ROWS / wide; /* as many sums as there are registers */
-    const int made = kind == GATED ? 1 : wide;
-    const int step = kind == GATED ? 2 * LANES : LANES;
-    const int64_t chunk = (1 + l->inputs) * step, outputs = l->outputs;
-    const float *from[ROWS];
+    const int gated = kind == GATED, half = gated && wide == 1;
+    const int made = gated ? 1 : wide, step = gated ? 2 * LANES : LANES;
+    const int64_t chunk = l->inputs * step, skip = in.from * step;
+    const float *w = l->weights, *bias = l->bias;
     vec sum[ROWS];
-    for (int64_t row = 0; row < rows; row += high, x += high * stride) {
-        const int64_t left = rows - row < high ? rows - row : high;
-        const float *w = l->weights;
-        begin(x, stride, left, l->inputs, high, from);
-        for (int64_t o = 0; o < outputs; o += made * LANES) {
-            const int both = made == 2 && o + LANES < outputs;
-            const float *other = w + (kind == GATED ? LANES : chunk);
-            block(from, l->inputs, w, both || kind == GATED ? other : w, step,
-                  high, wide, sum);
-            w += made * chunk;
-            if (carried && !row) {
-                sum[0] += load(carried + o);
-                if (both)
-                    sum[1] += load(carried + o + LANES);
+    for (int64_t o = 0; o < outputs; o += made * LANES) {
+        /* Of the last outputs there may be one vector only. */
+        const int both = gated || (wide == 2 && o + LANES < outputs);
+        const float *const other = w + (gated ? LANES : both ? chunk : 0);
+        const vec first = half ? halves(bias, bias + LANES) : load(bias);
+        const vec second = load(bias + (both && wide == 2 ? LANES : 0));
+        for (int64_t row = 0; row < t->many; row += high) {
+            if (!o)
+                foresee(t->ahead + row * t->fresh, high * t->fresh);
+            const float *from[ROWS];
+            for (int i = 0; i < high; i++) {
+                from[i] = t->from[row + i];
+                sum[i * wide] = first;
+                if (wide == 2)
+                    sum[2 * i + 1] = second;
+            }
+            block(from, in.many, w, other, step, high, wide, half, sum);
+            if (in.more) {
+                for (int i = 0; i < high; i++)
+                    from[i] += in.apart;
+                block(from, in.more, w + skip, other + skip, step, high, wide,
+                      half, sum);
             }
             for (int i = 0; i < high * made; i++) {
-                if (kind == GATED)
+                if (half) {
+                    const vec v = sum[i];
+                    const vec gate = PICK(v, v, 4, 5, 6, 7, 4, 5, 6, 7);
+                    sum[i] = v / (all(1.0f) + exponential(-gate));
+                } else if (gated)
                     sum[i] = sum[2 * i]
                              / (all(1.0f) + exponential(-sum[2 * i + 1]));
-                if (kind == RECTIFIED)
+                else if (kind == RECTIFIED)
                     sum[i] = at_least(sum[i], 0);
             }
-            float *to = y + row * outputs + o;
-            for (int64_t i = 0; i < left; i++, to += outputs) {
-                store(to, sum[i * made], outputs - o);
-                if (both)
-                    store(to + LANES, sum[2 * i + 1], outputs - o - LANES);
-            }
+            if (o + made * LANES <= outputs)
+                for (int i = 0; i < high * made; i++)
+                    store(t->to[row + i / made] + o + i % made * LANES, sum[i],
+                          LANES);
+            else
+                for (int i = 0; i < high; i++) {
+                    float *const to = t->to[row + i] + o;
+                    store(to, sum[i * made], outputs - o);
+                    if (made == 2 && both)
+                        store(to + LANES, sum[2 * i + 1], outputs - o - LANES);
+                }
         }
+        w += made * chunk;
+        bias += made * step;
     }
 }
 
-/* y = W x + b, max(0, W x + b), or (V x + a) * sigmoid(G x + c). Rows may
- * overlap, as the windows of a convolution do. What is carried is added to
- * the first. */
-INLINE void layer(const layer_t *l, const float *x, int64_t stride,
-                  int64_t rows, const float *carried, float *y,
-                  const int kind)
+/* y = W x + b, max(0, W x + b), or (V x + a) * sigmoid(G x + c): the leading
+ * outputs, of up to TILE rows wherever they lie. */
+INLINE void layer(const layer_t *l, inputs_t in, int64_t outputs, rows_t x,
+                  rows_t y, int64_t rows, const int kind)
 {
-    if (kind == GATED && l->outputs <= LANES / 2)
-        narrow(l, x, stride, rows, y);
-    else if (kind == GATED || l->outputs > LANES)
-        vectors(l, x, stride, rows, carried, y, kind, 2);
+    tile_t t;
+    tile(x, y, rows, &t);
+    if (outputs <= (kind == GATED ? LANES / 2 : LANES))
+        vectors(l, in, outputs, &t, kind, 1);
     else
-        vectors(l, x, stride, rows, carried, y, kind, 1);
+        vectors(l, in, outputs, &t, kind, 2);
 }
 
 #endif

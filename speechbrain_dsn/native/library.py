@@ -21,9 +21,9 @@ _ARGUMENTS = {
     "dsn_diagonal_gru": "aaaaannn",
     "dsn_linear": "aaa",
     "dsn_gated_linear": "aaa",
-    "dsn_pack": "annnnnnann",
-    "dsn_encode": "aaa",
-    "dsn_decode": "aaan",
+    "dsn_pack": "annnnnnan",
+    "dsn_encode": "a",
+    "dsn_decode": "a",
 }
 _TYPES = {"a": ctypes.c_void_p, "n": ctypes.c_int64}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from speechbrain_dsn.native.calls import Layer, expect, operator
 from speechbrain_dsn.native.library import library
@@ -170,33 +169,6 @@ def gated_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     outputs = weight.size(1)
     y = x.new_empty(*x.shape[:-1], outputs)
     _run("dsn_gated_linear", x, Layer(bias, weight), y)
-    return y
-
-
-@operator("(Tensor x, Tensor weight, Tensor bias) -> Tensor", _layer_flops)
-def linear_overlap(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A transposed convolution whose kernel is two strides.
-
-    Arguments
-    ---------
-    x : Tensor
-        ``[N, rows, in]``.
-    weight : Tensor
-        What a row adds to its own block and to the next ``[2, out, in]``.
-    bias : Tensor
-        Of a block ``[out]``.
-
-    Returns
-    -------
-    Tensor
-        ``[N, rows + 1, out]``.
-    """
-    # A block of the output is what two rows add to it: a window of both.
-    x = F.pad(x, (0, 0, 1, 1))
-    windows = x.flatten(1).unfold(1, 2 * x.size(2), x.size(2))
-    y = x.new_empty(len(x), windows.size(1), len(bias))
-    late_own = weight[1:], weight[:1]
-    _run("dsn_linear", windows, Layer(bias.unsqueeze(0), *late_own), y)
     return y
 
 

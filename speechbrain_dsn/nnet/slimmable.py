@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from speechbrain_dsn import native
 from speechbrain_dsn.cost import MacCount
+from speechbrain_dsn.nnet.chain import weights_of
 from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.gated import gated_linear
 from speechbrain_dsn.nnet.masking import bucketed, mask_widths
@@ -33,6 +34,7 @@ from speechbrain_dsn.nnet.widths import (
     SlimmableBlock,
     SlimmableContext,
     draw_weights,
+    only_level,
 )
 
 
@@ -99,9 +101,35 @@ class SlimmableEncoder(SlimmableBlock):
     def _shared_channels(self) -> int:
         return self.in_channels
 
-    def _products(self, width: int) -> tuple[int, int]:
-        reads = self.kernel_size * self.in_channels
-        return reads * width, width * self.out_channels
+    def _products(self) -> tuple[int, int]:
+        return self.kernel_size * self.in_channels, self.out_channels
+
+    def steps_after(self, steps: int) -> int:
+        """Output steps of so many input steps."""
+        return steps // self.stride
+
+    @staticmethod
+    def chain(
+        blocks: Sequence[SlimmableBlock],
+        x: Tensor,
+        contexts: Sequence[SlimmableContext],
+        level: Tensor | None,
+        skips: Sequence[Tensor] = (),
+    ) -> list[Tensor]:
+        """See :class:`~speechbrain_dsn.nnet.widths.SlimmableBlock`."""
+        made = native.encode(
+            x,
+            [context.past for context in contexts],
+            blocks[0]._levels(x, level),
+            *weights_of(blocks),
+            [block.stride for block in blocks],
+        )
+        for block, context, given in zip(
+            blocks, contexts, (x, *made[:-1]), strict=True
+        ):
+            start = given.size(2) - block._halo
+            context.past = given[:, -1, start:].clone()
+        return made
 
     def _with_past(self, x: Tensor, context: SlimmableContext) -> Tensor:
         """``[B, T, steps, C]`` to ``[B, halo + T steps, C]``."""
@@ -177,15 +205,11 @@ class SlimmableEncoder(SlimmableBlock):
             ``[B, T, steps / stride, out_channels]``.
         """
         frames, steps = x.shape[1:3]
-        least, most = self._reach(level)
-        if self._compiled(x, steps // self.stride, least, most):
-            past = context.past
-            context.past = x[:, -1, steps - self._halo :].clone()
-            level, options = self._levels(x, level), (self.widths, self.stride)
-            return native.encode(x, past, level, *self._weights(), *options)
-        x = self._with_past(x, context)
-        if least == most:
-            return self.branch(x, most).unflatten(1, (frames, -1))
+        if self.compiled(x, steps):
+            return self.chain([self], x, [context], level)[0]
+        x, only = self._with_past(x, context), only_level(level, self.widths)
+        if only is not None:
+            return self.branch(x, only).unflatten(1, (frames, -1))
         windows = x.unfold(1, self._halo + steps, steps).transpose(2, 3)
         return bucketed(self.branch, windows, level, self.out_channels)
 
@@ -278,9 +302,37 @@ class SlimmableDecoder(SlimmableBlock):
     def _shared_channels(self) -> int:
         return self.out_channels
 
-    def _products(self, width: int) -> tuple[int, int]:
-        makes = self.kernel_size * self.out_channels
-        return self.in_channels * width, width * makes
+    def _products(self) -> tuple[int, int]:
+        return self.in_channels, self.kernel_size * self.out_channels
+
+    def steps_after(self, steps: int) -> int:
+        """Output steps of so many input steps."""
+        return steps * self.stride
+
+    def compiled(self, x: Tensor, steps: int) -> bool:
+        """Whether a kernel would run it: with a kernel of two strides."""
+        return self._halo > 0 and super().compiled(x, steps)
+
+    @staticmethod
+    def chain(
+        blocks: Sequence[SlimmableBlock],
+        x: Tensor,
+        contexts: Sequence[SlimmableContext],
+        level: Tensor | None,
+        skips: Sequence[Tensor] = (),
+    ) -> list[Tensor]:
+        """See :class:`~speechbrain_dsn.nnet.widths.SlimmableBlock`."""
+        y, owed = native.decode(
+            x,
+            list(skips),
+            [context.past for context in contexts],
+            blocks[0]._levels(x, level),
+            *weights_of(blocks),
+            [block.activation for block in blocks],
+        )
+        for context, past in zip(contexts, owed, strict=True):
+            context.past = past
+        return [y]
 
     def _overlap_add(self, y: Tensor, context: SlimmableContext) -> Tensor:
         """``[B, T, steps + kernel - stride, C]``, what each frame adds, to
@@ -369,18 +421,16 @@ class SlimmableDecoder(SlimmableBlock):
         Tensor
             ``[B, T, steps * stride, out_channels]``.
         """
-        least, most = self._reach(level)
-        if self._halo and self._compiled(x, x.size(2), least, most):
-            states = x, skip, context.past, self._levels(x, level)
-            options = self.widths, self.activation
-            y, context.past = native.decode(*states, *self._weights(), *options)
-            return y
+        if self.compiled(x, x.size(2)):
+            skips = () if skip is None else (skip,)
+            return self.chain([self], x, [context], level, skips)[0]
         if skip is not None:
             x = x + skip
-        if least == most:
-            y = self.branch(x.flatten(1, 2), most).unsqueeze(1)
-        else:
+        only = only_level(level, self.widths)
+        if only is None:
             y = bucketed(self.branch, x, level, self.out_channels)
+        else:
+            y = self.branch(x.flatten(1, 2), only).unsqueeze(1)
         y = self._overlap_add(y, context)
         return y.reshape(*x.shape[:2], -1, self.out_channels)
 

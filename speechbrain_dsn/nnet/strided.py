@@ -91,13 +91,6 @@ def conv_transpose_steps(
     if steps == 1:
         y = F.linear(x, weight.flatten(1).t(), bias.repeat(kernel))
         return y.view(batch, kernel, out)
-    size = stride * out
-    if kernel == 2 * stride and native.fits(
-        x, batch * steps, channels * 2 * size
-    ):
-        taps = weight.reshape(channels, 2, size).permute(1, 2, 0)
-        y = native.linear_overlap(x, taps, bias.repeat(stride))
-        return y.view(batch, -1, out)
     weight = weight.reshape(channels, kernel // stride, stride * out)
     y = F.conv_transpose2d(_first(x), _first(weight), bias.repeat(stride))
     return _last(y).reshape(batch, -1, out)

@@ -94,35 +94,80 @@ class SlimmableBlock(nn.Module):
     def _fresh(self, x: Tensor) -> SlimmableContext:
         return self.make_streaming_context(len(x), x.device, x.dtype)
 
-    def _reach(self, level: Tensor | None) -> tuple[int, int]:
-        """Index of the narrowest and of the widest that is asked for."""
-        if level is None or not level.numel():
-            return len(self.widths) - 1, len(self.widths) - 1
-        least, most = torch.stack(level.aminmax()).tolist()
-        return least, most
-
     def _levels(self, x: Tensor, level: Tensor | None) -> Tensor:
         """The width of each frame, where none was asked for the widest."""
         if level is not None:
             return level
         return torch.full(x.shape[:2], len(self.widths) - 1)
 
-    def _products(self, width: int) -> tuple[int, int]:
-        """Inputs times outputs of both layers."""
+    def _products(self) -> tuple[int, int]:
+        """Inputs times outputs of both layers, if they have one channel
+        between them."""
         raise NotImplementedError
 
-    def _compiled(self, x: Tensor, steps: int, least: int, most: int) -> bool:
-        """Whether the kernels are faster: where the widest that is needed is
-        small, and frames that stand alone have rows enough."""
-        alone = least < most
-        if alone and steps < native.FEWEST_ALONE:
-            return False
-        rows = x.size(0) * x.size(1) * steps
-        products = self._products(self.widths[most])
-        return native.fits(x, rows, *products, alone=alone)
+    def steps_after(self, steps: int) -> int:
+        """Output steps of a frame.
 
-    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.first, self.first_bias, self.second, self.second_bias
+        Arguments
+        ---------
+        steps : int
+            Input steps.
+
+        Returns
+        -------
+        int
+            More or fewer by the stride.
+        """
+        raise NotImplementedError
+
+    def compiled(self, x: Tensor, steps: int) -> bool:
+        """Whether a kernel would run it.
+
+        Arguments
+        ---------
+        x : Tensor
+            Input of this block, or of one before it ``[B, T, ...]``.
+        steps : int
+            Input steps of a frame.
+
+        Returns
+        -------
+        bool
+            Where there are rows enough.
+        """
+        rows = len(x) * x.size(1) * min(steps, self.steps_after(steps))
+        products = (self.widths[-1] * each for each in self._products())
+        return native.fits(x, rows, *products, largest=native.LARGEST_OF_BLOCK)
+
+    @staticmethod
+    def chain(
+        blocks: Sequence[SlimmableBlock],
+        x: Tensor,
+        contexts: Sequence[SlimmableContext],
+        level: Tensor | None,
+        skips: Sequence[Tensor] = (),
+    ) -> list[Tensor]:
+        """Runs blocks one behind the other in one kernel.
+
+        Arguments
+        ---------
+        blocks : sequence of SlimmableBlock
+            For each of them `compiled` holds.
+        x : Tensor
+            ``[B, T, steps, C]``.
+        contexts : sequence of SlimmableContext
+            Updated in place.
+        level : Tensor or None
+            As for ``forward_streaming``.
+        skips : sequence of Tensor
+            Added to the input of each decoder; or none at all.
+
+        Returns
+        -------
+        list of Tensor
+            The output of each encoder, or of the last decoder.
+        """
+        raise NotImplementedError
 
     def forward_skipping(self, x: Tensor, level: Tensor) -> Tensor:
         """Runs each frame at its own width; differentiable in all but it.
@@ -180,6 +225,27 @@ class SlimmableBlock(nn.Module):
             f"{self.in_channels} -> {self.widths} -> {self.out_channels}, "
             f"kernel {self.kernel_size}, stride {self.stride}"
         )
+
+
+def only_level(level: Tensor | None, widths: Sequence[int]) -> int | None:
+    """The level of all frames, where they have but one.
+
+    Arguments
+    ---------
+    level : Tensor or None
+        Index of the width of each frame, nothing for the widest.
+    widths : sequence of int
+        To choose from.
+
+    Returns
+    -------
+    int or None
+        Nothing where levels differ.
+    """
+    if level is None or not level.numel():
+        return len(widths) - 1
+    least, most = torch.stack(level.aminmax()).tolist()
+    return most if least == most else None
 
 
 def copy_leading(whole: nn.Module, dense: nn.Module) -> nn.Module:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from speechbrain_dsn.cost import CostReport
+from speechbrain_dsn.nnet.chain import run_blocks
 from speechbrain_dsn.nnet.level import (
     LevelContext,
     follow_level,
@@ -221,8 +222,9 @@ class SlimmableDemucs(nn.Module):
         The output is late: its first samples belong to the frame before.
         """
         level, before = follow_level(frames, context)
-        place = torch.arange(self.hop, device=frames.device)
-        return frames / level, torch.where(place < self.delay, before, level)
+        scale = level.repeat(1, 1, self.hop)
+        scale[..., : self.delay] = before
+        return frames / level, scale
 
     def forward_skipping(self, frames: Tensor, level: Tensor) -> Tensor:
         """Runs each frame at its own width; differentiable in all but it.
@@ -304,14 +306,12 @@ class SlimmableDemucs(nn.Module):
             ``[B, T, hop]``.
         """
         frames, scale = self._normalize(frames, context.level)
-        x, skips = frames.unsqueeze(-1), []
-        x = self.up.forward_streaming(x, context.up)
-        for encoder, state in zip(self.encoders, context.encoders, strict=True):
-            x = encoder.forward_streaming(x, state, level)
-            skips.append(x)
-        x = self.memory.forward_streaming(x, context.memory)
-        for decoder, state in zip(self.decoders, context.decoders, strict=True):
-            x = decoder.forward_streaming(x, state, level, skips.pop())
+        x = self.up.forward_streaming(frames.unsqueeze(-1), context.up)
+        skips = run_blocks(self.encoders, x, context.encoders, level)
+        x = self.memory.forward_streaming(skips[-1], context.memory)
+        x = run_blocks(self.decoders, x, context.decoders, level, skips[::-1])[
+            -1
+        ]
         x = self.down.forward_streaming(x, context.down)
         return x.squeeze(-1) * scale
 
