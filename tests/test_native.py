@@ -208,6 +208,29 @@ def test_chains(data, batch, frames):
     same_work("decode", run, x)
 
 
+@pytest.mark.parametrize("kind", [SlimmableEncoder, SlimmableDecoder])
+def test_packed_weights_are_those_of_the_block(kind):
+    """They are kept for a stream, until it gets wider or they change."""
+    block = kind(8, 8, utilizations=(0.5, 1.0))
+    x, level = torch.randn(3, 1, 2, 4, 8), torch.zeros(1, 2, dtype=torch.long)
+
+    def run():
+        context = block.make_streaming_context(1)
+        seen = [block.forward_streaming(x[0], context, level)]
+        kept = context.packed
+        seen.append(block.forward_streaming(x[1], context, level))
+        assert kept is None or context.packed is kept
+        seen.append(block.forward_streaming(x[1], context, level + 1))
+        block.second.mul_(-2)
+        seen.append(block.forward_streaming(x[2], context, level))
+        block.second.mul_(-0.5)
+        return torch.cat(seen)
+
+    found = run()
+    with mock.patch.object(native.calls, "library", return_value=None):
+        torch.testing.assert_close(found, run(), **CLOSE)
+
+
 def test_extreme_inputs():
     """No overflow becomes a NaN, and a NaN stays one."""
     x = torch.tensor([0.0, 1e-30, 88.0, -88.0, 1e4, -1e4, 3e38, -3e38])

@@ -17,6 +17,7 @@ from speechbrain_dsn.native.calls import (
     LANES,
     LARGEST_OF_BLOCK,
     fits,
+    pack,
     runs,
 )
 from speechbrain_dsn.native.library import available
@@ -39,5 +40,6 @@ __all__ = [
     "gated_linear",
     "gru_steps",
     "linear",
+    "pack",
     "runs",
 ]

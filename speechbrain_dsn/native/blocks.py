@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from speechbrain_dsn.native.calls import Layer, expect, operator
+from speechbrain_dsn.native.calls import LANES, expect, operator
 from speechbrain_dsn.native.chain import TURN, Chain, in_groups
 
 
@@ -34,14 +34,23 @@ def _flops(
 
 
 def _encode_flops(
-    x, past, level, first, first_bias, second, second_bias, widths, strides, **_
+    x,
+    past,
+    level,
+    first,
+    first_bias,
+    second,
+    second_bias,
+    widths,
+    strides,
+    outputs,
+    **_,
 ) -> int:
     steps = [x.size(2)]
     for stride in strides:
         steps.append(steps[-1] // stride)
     reads = [
-        one[0].numel() + len(two)
-        for one, two in zip(first, second, strict=True)
+        one.size(1) + 2 * made for one, made in zip(first, outputs, strict=True)
     ]
     return _flops(level, widths, reads, steps[1:])
 
@@ -63,8 +72,8 @@ def _decode_flops(
     for owed in past:
         steps.append(steps[-1] * owed.size(1))
     reads = [
-        2 * one.size(2) + two[0].numel()
-        for one, two in zip(first, second, strict=True)
+        2 * one.size(1) + 2 * owed[0].numel()
+        for one, owed in zip(first, past, strict=True)
     ]
     return _flops(level, widths, reads, steps[:-1])
 
@@ -75,7 +84,7 @@ _encode_flops._get_raw = _decode_flops._get_raw = True
 @operator(
     "(Tensor x, Tensor[] past, Tensor level, Tensor[] first, "
     "Tensor[] first_bias, Tensor[] second, Tensor[] second_bias, "
-    "int[] widths, int[] strides) -> Tensor[]",
+    "int[] widths, int[] strides, int[] outputs) -> Tensor[]",
     _encode_flops,
 )
 def encode(
@@ -88,6 +97,7 @@ def encode(
     second_bias: list[Tensor],
     widths: list[int],
     strides: list[int],
+    outputs: list[int],
 ) -> list[Tensor]:
     """:class:`speechbrain_dsn.nnet.slimmable.SlimmableEncoder`, one or more.
 
@@ -100,12 +110,14 @@ def encode(
     level : Tensor
         Index of the width of each frame ``[B, T]``.
     first, first_bias, second, second_bias : list of Tensor
-        Of the widest: ``[inner, kernel, C]``, ``[inner]``, ``[2 * out,
-        inner]`` and ``[2 * out]``.
+        Packed, as wide as is needed: of ``kernel * C`` to ``inner`` numbers,
+        and of these to values and gates of ``out``.
     widths : list of int
         Inner channels of each level of the first block, then of the next.
     strides : list of int
         Input steps per output step.
+    outputs : list of int
+        Channels.
 
     Returns
     -------
@@ -114,25 +126,24 @@ def encode(
     """
     batch, frames, steps, channels = x.shape
     chain, made = Chain(x, level, widths, len(strides)), []
-    for i, stride in enumerate(strides):
-        inner, kernel, _ = first[i].shape
+    for i, (stride, size) in enumerate(zip(strides, outputs, strict=True)):
+        one, two = (first[i], first_bias[i]), (second[i], second_bias[i])
+        kernel, pitch = past[i].size(1) + stride, two[0].size(1)
+        window, chunks = kernel * channels, -(-size // LANES)
         expect(
-            x=((steps % stride, channels), (0, first[i].size(2))),
-            past=(past[i].shape, (batch, kernel - stride, channels)),
-            second=(second[i].shape, (len(second_bias[i]), inner)),
+            x=((steps % stride, channels), (0, past[i].size(2))),
+            past=((len(past[i]),), (batch,)),
+            first=(one[0].shape, (-(-pitch // LANES), window, LANES)),
+            second=(two[0].shape, (chunks, pitch, 2 * LANES)),
         )
-        width, outputs = chain.widths[i], len(second_bias[i]) // 2
-        weight, bias = first[i].view(1, inner, -1), first_bias[i].view(1, -1)
-        one = Layer(bias, weight, outputs=width)
-        weight, bias = second[i].view(2, -1, inner), second_bias[i].view(2, -1)
-        two = Layer(bias, weight, inputs=width)
         # The window of the first row: the past, and a place for its own.
-        window = x.new_empty(batch, kernel * channels)
-        window[:, : (kernel - stride) * channels] = past[i].flatten(1)
+        state = x.new_empty(batch, window)
+        state[:, : window - stride * channels] = past[i].flatten(1)
         steps //= stride
-        made.append(x.new_empty(batch, frames, steps, outputs))
-        chain.add(one, two, window, made[-1], steps, stride * channels)
-        channels = outputs
+        made.append(x.new_empty(batch, frames, steps, size))
+        sizes = steps, stride * channels
+        chain.add(one, two, size, pitch, state, made[-1], *sizes)
+        channels = size
     chain.run("dsn_encode")
     return made
 
@@ -170,8 +181,9 @@ def decode(
     level : Tensor
         Index of the width of each frame ``[B, T]``.
     first, first_bias, second, second_bias : list of Tensor
-        Of the widest: ``[2, inner, C]``, ``[2, inner]``, ``[inner, kernel,
-        out]`` and ``[out]``.
+        Packed, as wide as is needed: of ``C`` to values and gates of
+        ``inner`` numbers, and of those of two rows, the late one first, to
+        ``stride * out``.
     widths : list of int
         Inner channels of each level of the first block, then of the next.
     rectified : list of bool
@@ -187,27 +199,25 @@ def decode(
     batch, frames, steps, channels = x.shape
     chain, owed = Chain(x, level, widths, len(rectified)), []
     for i, follows in enumerate(rectified):
-        (_, stride, outputs), (_, inner, _) = past[i].shape, first[i].shape
+        one, two = (first[i], first_bias[i]), (second[i], second_bias[i])
+        (_, stride, outputs), pitch = past[i].shape, two[0].size(1) // 2
+        size, lanes = stride * outputs, -(-pitch // LANES)
         expect(
-            x=((channels,), first[i].shape[2:]),
-            past=((len(past[i]), outputs), (batch, len(second_bias[i]))),
-            second=(second[i].shape, (inner, 2 * stride, outputs)),
+            x=((channels,), one[0].shape[1:2]),
+            past=((len(past[i]),), (batch,)),
+            first=(one[0].shape[::2], (lanes, 2 * LANES)),
+            second=(two[0].shape, (-(-size // LANES), 2 * pitch, LANES)),
         )
         beside = None
         if skip:
             expect(skip=(skip[i].shape, (batch, frames, steps, channels)))
             beside = skip[i].contiguous()
-        width, size = chain.widths[i], stride * outputs
-        one = Layer(first_bias[i], first[i], outputs=width)
-        # A block of the output is what two rows add to it, the late one first.
-        own, late = second[i].view(inner, 2, 1, size).permute(1, 2, 3, 0)
-        bias = second_bias[i].expand(stride, -1).reshape(1, -1)
-        two = Layer(bias, late, own, inputs=width)
         owed.append(past[i].clone(memory_format=torch.contiguous_format))
         # What lies between blocks is kept for one turn only.
         kept = (batch, frames) if i == len(rectified) - 1 else (1, TURN)
         y = x.new_empty(*kept, steps * stride, outputs)
-        chain.add(one, two, owed[-1], y, steps, channels, beside, follows)
+        sizes = steps, channels, beside, follows
+        chain.add(one, two, size, pitch, owed[-1], y, *sizes)
         channels, steps = outputs, steps * stride
     chain.run("dsn_decode")
     return y, owed

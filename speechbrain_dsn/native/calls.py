@@ -127,9 +127,14 @@ def operator(signature: str, flops: Callable[..., int]) -> Callable:
     return decorate
 
 
-class Layer(ctypes.Structure):
-    """A layer as the kernels read it: the leading part of one, for all of
-    its leading parts.
+def pack(
+    bias: Tensor | None,
+    *weights: Tensor,
+    outputs: int | None = None,
+    inputs: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Weights in the order in which the kernels read them; those of narrower
+    layers lead in those of a wide one.
 
     Arguments
     ---------
@@ -142,10 +147,47 @@ class Layer(ctypes.Structure):
     inputs : int, optional
         The leading ones of each of the weights, all by default.
 
+    Returns
+    -------
+    weights : Tensor
+        ``[chunks, all inputs, halves * 8]``, eight outputs a chunk.
+    biases : Tensor
+        ``[chunks, halves * 8]``.
+
     Raises
     ------
     TypeError
         If these are no float32.
+    """
+    if any(weight.dtype != torch.float32 for weight in weights):
+        raise TypeError(
+            f"weights are {weights[0].dtype}, expected torch.float32"
+        )
+    halves, out, each = weights[0].shape
+    outputs, each = outputs or out, inputs or each
+    chunks, columns = -(-outputs // LANES), len(weights) * each
+    row, new = halves * LANES, weights[0].new_zeros
+    packed, biases = new(chunks, columns, row), new(chunks, row)
+    to, run = packed.data_ptr(), library().dsn_pack
+    for weight in weights:
+        part = weight.data_ptr(), *weight.stride(), halves, outputs, each
+        run(*part, to, columns * row)
+        to += 4 * each * row
+    if bias is not None:
+        part = bias.data_ptr(), *bias.stride(), 0, halves, outputs, 1
+        run(*part, biases.data_ptr(), row)
+    return packed, biases
+
+
+class Layer(ctypes.Structure):
+    """A layer as the kernels read it.
+
+    Arguments
+    ---------
+    weights, biases : Tensor
+        Of :func:`pack`, to be kept alive.
+    outputs : int
+        Of each half.
     """
 
     _fields_ = [
@@ -155,33 +197,6 @@ class Layer(ctypes.Structure):
         ("outputs", ctypes.c_int64),
     ]
 
-    def __init__(
-        self,
-        bias: Tensor | None,
-        *weights: Tensor,
-        outputs: int | None = None,
-        inputs: int | None = None,
-    ) -> None:
-        if any(weight.dtype != torch.float32 for weight in weights):
-            raise TypeError(
-                f"weights are {weights[0].dtype}, expected torch.float32"
-            )
-        halves, out, each = weights[0].shape
-        outputs, each = outputs or out, inputs or each
-        chunks, columns = -(-outputs // LANES), len(weights) * each
-        row = halves * LANES
-        full = outputs % LANES == 0 and bias is not None
-        new = weights[0].new_empty if full else weights[0].new_zeros
-        # Kept alive. The biases come last.
-        self.packed = new(chunks * (columns + 1) * row)
-        to = self.packed.data_ptr()
-        biases = to + 4 * chunks * columns * row
-        super().__init__(to, biases, columns, outputs)
-        pack = library().dsn_pack
-        for weight in weights:
-            part = weight.data_ptr(), *weight.stride(), halves, outputs, each
-            pack(*part, to, columns * row)
-            to += 4 * each * row
-        if bias is not None:
-            part = bias.data_ptr(), *bias.stride(), 0, halves, outputs, 1
-            pack(*part, biases, row)
+    def __init__(self, weights: Tensor, biases: Tensor, outputs: int) -> None:
+        addresses = weights.data_ptr(), biases.data_ptr()
+        super().__init__(*addresses, weights.size(1), outputs)

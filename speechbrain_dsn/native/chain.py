@@ -87,16 +87,18 @@ class Chain:
             raise IndexError(
                 f"levels {least} to {most}, expected 0 to {levels - 1}"
             )
-        # No wider one is looked at.
+        # That the layers have to have, at least.
         self.widths = [ladder[most] for ladder in self._ladders]
         self._blocks: list[_Block] = []
-        self._alive: list[Layer | Tensor | None] = []
+        self._alive: list[Tensor | None] = []
         self._buffer = 0
 
     def add(
         self,
-        first: Layer,
-        second: Layer,
+        first: tuple[Tensor, Tensor],
+        second: tuple[Tensor, Tensor],
+        outputs: int,
+        pitch: int,
         state: Tensor,
         y: Tensor,
         rows: int,
@@ -108,8 +110,13 @@ class Chain:
 
         Arguments
         ---------
-        first, second : Layer
-            As wide as is needed.
+        first, second : tuple of Tensor
+            Both layers, as :func:`~speechbrain_dsn.native.calls.pack` packs
+            them.
+        outputs : int
+            Of the second layer.
+        pitch : int
+            Channels between the layers.
         state : Tensor
             Of all items, changed in place.
         y : Tensor
@@ -122,16 +129,24 @@ class Chain:
             Added to the input.
         rectified : bool
             Whether a ReLU follows.
+
+        Raises
+        ------
+        ValueError
+            If the layers are too narrow.
         """
         place = len(self._blocks)
-        ladder, width = self._ladders[place], self.widths[place]
+        ladder, needed = self._ladders[place], self.widths[place]
+        if pitch < needed:
+            raise ValueError(f"width {pitch}, expected at least {needed}")
         array = (ctypes.c_int64 * len(ladder))(*ladder)
         extra = None if beside is None else beside.data_ptr()
+        layers = Layer(*first, pitch), Layer(*second, outputs)
         addresses = state.data_ptr(), extra, y.data_ptr()
-        sizes = width, rows, stride, rectified
-        self._blocks.append(_Block(first, second, array, *addresses, *sizes))
-        self._alive += [first, second, state, y, beside]
-        needs = TILE * stride + (1 + TILE) * width + second.outputs + LANES
+        sizes = pitch, rows, stride, rectified
+        self._blocks.append(_Block(*layers, array, *addresses, *sizes))
+        self._alive += [*first, *second, state, y, beside]
+        needs = TILE * stride + (1 + TILE) * pitch + outputs + LANES
         self._buffer = max(self._buffer, needs)
 
     def run(self, name: str) -> None:

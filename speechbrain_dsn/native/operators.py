@@ -10,7 +10,7 @@ import ctypes
 
 from torch import Tensor
 
-from speechbrain_dsn.native.calls import Layer, expect, operator
+from speechbrain_dsn.native.calls import Layer, expect, operator, pack
 from speechbrain_dsn.native.library import library
 
 
@@ -144,7 +144,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     y = x.new_empty(*x.shape[:-1], len(weight))
     bias = None if bias is None else bias.unsqueeze(0)
-    _run("dsn_linear", x, Layer(bias, weight.unsqueeze(0)), y)
+    _run("dsn_linear", x, pack(bias, weight.unsqueeze(0)), y)
     return y
 
 
@@ -168,12 +168,15 @@ def gated_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """
     outputs = weight.size(1)
     y = x.new_empty(*x.shape[:-1], outputs)
-    _run("dsn_gated_linear", x, Layer(bias, weight), y)
+    _run("dsn_gated_linear", x, pack(bias, weight), y)
     return y
 
 
-def _run(name: str, x: Tensor, layer: Layer, y: Tensor) -> None:
+def _run(
+    name: str, x: Tensor, packed: tuple[Tensor, Tensor], y: Tensor
+) -> None:
     """Rows of ``x`` whose numbers lie side by side through a layer."""
+    layer = Layer(*packed, y.size(2))
     expect(x=(x.shape[2:], (layer.inputs,)))
     if x.stride(2) != 1:
         x = x.contiguous()

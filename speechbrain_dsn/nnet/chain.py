@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from speechbrain_dsn.nnet.widths import SlimmableBlock, SlimmableContext
@@ -42,7 +43,6 @@ def run_blocks(
 
     Example
     -------
-    >>> import torch
     >>> from speechbrain_dsn.nnet.slimmable import SlimmableEncoder
     >>> blocks = SlimmableEncoder(4, 1), SlimmableEncoder(8, 4)
     >>> contexts = [block.make_streaming_context(1) for block in blocks]
@@ -74,22 +74,43 @@ def _compiled(blocks: Sequence[SlimmableBlock], x: Tensor) -> int:
     return len(blocks)
 
 
-def weights_of(blocks: Sequence[SlimmableBlock]) -> list[list]:
-    """What the kernels want to know of blocks.
+def arguments(
+    blocks: Sequence[SlimmableBlock],
+    x: Tensor,
+    contexts: Sequence[SlimmableContext],
+    level: Tensor | None,
+) -> tuple:
+    """What the kernels want to know of blocks and of frames.
 
     Arguments
     ---------
     blocks : sequence of SlimmableBlock
         One behind the other.
+    x : Tensor
+        Input of the first ``[B, T, ...]``.
+    contexts : sequence of SlimmableContext
+        Of each block.
+    level : Tensor or None
+        Index of the width of each frame ``[B, T]``.
 
     Returns
     -------
-    list of list
-        The weights and biases of the first layers and of the second ones, and
-        all widths.
+    tuple
+        The past of each block, the levels, the packed weights and biases of
+        all first layers and of all second ones, and all widths.
     """
-    names = "first", "first_bias", "second", "second_bias"
-    return [
-        *([getattr(block, name) for block in blocks] for name in names),
-        [width for block in blocks for width in block.widths],
+    top = len(blocks[0].widths) - 1
+    if level is None:  # the widest
+        level, most = torch.full(x.shape[:2], top), top
+    else:
+        most = min(int(level.max()), top)
+    packed = [
+        block.packed(context, block.widths[most])
+        for block, context in zip(blocks, contexts, strict=True)
     ]
+    return (
+        [context.past for context in contexts],
+        level,
+        *(list(tensors) for tensors in zip(*packed, strict=True)),
+        [width for block in blocks for width in block.widths],
+    )

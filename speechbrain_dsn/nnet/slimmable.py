@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from speechbrain_dsn import native
 from speechbrain_dsn.cost import MacCount
-from speechbrain_dsn.nnet.chain import weights_of
+from speechbrain_dsn.nnet.chain import arguments
 from speechbrain_dsn.nnet.empty import takes_empty_chunks
 from speechbrain_dsn.nnet.gated import gated_linear
 from speechbrain_dsn.nnet.masking import bucketed, mask_widths
@@ -108,6 +108,15 @@ class SlimmableEncoder(SlimmableBlock):
         """Output steps of so many input steps."""
         return steps // self.stride
 
+    def _pack(self, width: int) -> tuple[Tensor, ...]:
+        inner = len(self.first)
+        first, bias = self.first.view(1, inner, -1), self.first_bias.view(1, -1)
+        second = self.second.view(2, -1, inner), self.second_bias.view(2, -1)
+        return (
+            *native.pack(bias, first, outputs=width),
+            *native.pack(second[1], second[0], inputs=width),
+        )
+
     @staticmethod
     def chain(
         blocks: Sequence[SlimmableBlock],
@@ -119,10 +128,9 @@ class SlimmableEncoder(SlimmableBlock):
         """See :class:`~speechbrain_dsn.nnet.widths.SlimmableBlock`."""
         made = native.encode(
             x,
-            [context.past for context in contexts],
-            blocks[0]._levels(x, level),
-            *weights_of(blocks),
+            *arguments(blocks, x, contexts, level),
             [block.stride for block in blocks],
+            [block.out_channels for block in blocks],
         )
         for block, context, given in zip(
             blocks, contexts, (x, *made[:-1]), strict=True
@@ -309,6 +317,17 @@ class SlimmableDecoder(SlimmableBlock):
         """Output steps of so many input steps."""
         return steps * self.stride
 
+    def _pack(self, width: int) -> tuple[Tensor, ...]:
+        # A block of the output is what two rows add to it, the late one first.
+        size = self.stride * self.out_channels
+        taps = self.second.view(len(self.second), 2, 1, size)
+        own, late = taps.permute(1, 2, 3, 0)
+        bias = self.second_bias.repeat(self.stride).view(1, -1)
+        return (
+            *native.pack(self.first_bias, self.first, outputs=width),
+            *native.pack(bias, late, own, inputs=width),
+        )
+
     def compiled(self, x: Tensor, steps: int) -> bool:
         """Whether a kernel would run it: with a kernel of two strides."""
         return self._halo > 0 and super().compiled(x, steps)
@@ -325,9 +344,7 @@ class SlimmableDecoder(SlimmableBlock):
         y, owed = native.decode(
             x,
             list(skips),
-            [context.past for context in contexts],
-            blocks[0]._levels(x, level),
-            *weights_of(blocks),
+            *arguments(blocks, x, contexts, level),
             [block.activation for block in blocks],
         )
         for context, past in zip(contexts, owed, strict=True):

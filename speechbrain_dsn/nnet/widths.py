@@ -30,6 +30,9 @@ class SlimmableContext:
     """
 
     past: Tensor
+    # Weights as the kernels want them, and of which they were made. No field,
+    # since it is no state.
+    packed = None
 
 
 class SlimmableBlock(nn.Module):
@@ -94,12 +97,6 @@ class SlimmableBlock(nn.Module):
     def _fresh(self, x: Tensor) -> SlimmableContext:
         return self.make_streaming_context(len(x), x.device, x.dtype)
 
-    def _levels(self, x: Tensor, level: Tensor | None) -> Tensor:
-        """The width of each frame, where none was asked for the widest."""
-        if level is not None:
-            return level
-        return torch.full(x.shape[:2], len(self.widths) - 1)
-
     def _products(self) -> tuple[int, int]:
         """Inputs times outputs of both layers, if they have one channel
         between them."""
@@ -138,6 +135,37 @@ class SlimmableBlock(nn.Module):
         rows = len(x) * x.size(1) * min(steps, self.steps_after(steps))
         products = (self.widths[-1] * each for each in self._products())
         return native.fits(x, rows, *products, largest=native.LARGEST_OF_BLOCK)
+
+    def _pack(self, width: int) -> tuple[Tensor, ...]:
+        """Weights and biases of both layers as the kernels read them."""
+        raise NotImplementedError
+
+    def packed(self, context: SlimmableContext, width: int) -> tuple:
+        """The same, made once per stream, or whenever the weights are others.
+
+        Arguments
+        ---------
+        context : SlimmableContext
+            Keeps them.
+        width : int
+            Inner channels that are needed.
+
+        Returns
+        -------
+        tuple of Tensor
+            As wide, or wider.
+        """
+        made_of = tuple(
+            (each.data_ptr(), 0 if each.is_inference() else each._version)
+            for each in self._parameters.values()
+        )
+        if (
+            context.packed is None
+            or context.packed[0] < width
+            or context.packed[1] != made_of
+        ):
+            context.packed = width, made_of, self._pack(width)
+        return context.packed[2]
 
     @staticmethod
     def chain(
