@@ -57,6 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--budget", type=float, help="of nets that decide")
     parser.add_argument(
+        "--offline", action="store_true", help="whole signals only"
+    )
+    parser.add_argument(
         "--data_folder",
         default=str(miniset_folder()),
         help="with enhance_test.csv (default: the bundled mini set)",
@@ -109,10 +112,11 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
     }
     widest = max(rates, key=lambda name: rates[name])
     results: dict[str, Any] = {"threads": 1, "activation": use}
-    for way, times in (
-        ("streaming", _streaming(nets, noisy, args)),
-        ("offline", _offline(nets, noisy, args)),
-    ):
+    ways = {"streaming": _streaming, "offline": _offline}
+    if args.offline:
+        del ways["streaming"]
+    for way, time in ways.items():
+        times = time(nets, noisy, args)
         results[way] = {
             name: {
                 "us": timing.median,
@@ -214,6 +218,8 @@ def as_text(results: dict[str, Any]) -> str:
         "offline": "whole signal, PyTorch, us",
     }
     for way, title in titles.items():
+        if way not in results:
+            continue
         rows = [
             [
                 name,
