@@ -3,6 +3,7 @@
     python benchmarks/models.py conv-fsenet dyncp --json dyncp.json
     python benchmarks/models.py slim-demucs --cut     # each width by itself
     python benchmarks/models.py random:slim_demucs --cut
+    python benchmarks/models.py slim-demucs --cut --files 180
 
 Frame by frame on onnxruntime and whole files in PyTorch, as each net decides
 on noisy speech; ``--cut`` adds the static nets that its choices are, and
@@ -22,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from clock import Timing, measure
 
 from speechbrain_dsn.cli.output import check_json_target, emit, table
 from speechbrain_dsn.cost import activation
+from speechbrain_dsn.dataio.fixed import load_fixed_list
 from speechbrain_dsn.errors import InputError
 from speechbrain_dsn.inference.blocks import BLOCK_SECONDS, AlignedStream
 from speechbrain_dsn.inference.memory import keep_freed_memory
@@ -57,7 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--budget", type=float, help="of nets that decide")
     parser.add_argument(
-        "--offline", action="store_true", help="whole signals only"
+        "--files",
+        type=int,
+        metavar="N",
+        help="only whole files: so many mixtures, each by itself",
     )
     parser.add_argument(
         "--data_folder",
@@ -105,18 +111,18 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
         if args.cut:
             cut = cut_levels(model).values()
             nets |= {net.config.name: net for net in cut}
-    use = {name: _usage(net, noisy, args.budget) for name, net in nets.items()}
+    signals = _files(args) if args.files else [noisy]
+    use = {n: _usage(net, signals, args.budget) for n, net in nets.items()}
     rates = {
         name: net.enhancer.report().macs_per_second(use[name])
         for name, net in nets.items()
     }
     widest = max(rates, key=lambda name: rates[name])
     results: dict[str, Any] = {"threads": 1, "activation": use}
-    ways = {"streaming": _streaming, "offline": _offline}
-    if args.offline:
-        del ways["streaming"]
-    for way, time in ways.items():
-        times = time(nets, noisy, args)
+    ways = {"offline": _offline(nets, signals, args)}
+    if not args.files:
+        ways = {"streaming": _streaming(nets, noisy, args)} | ways
+    for way, times in ways.items():
         results[way] = {
             name: {
                 "us": timing.median,
@@ -146,17 +152,28 @@ def _load(source: str) -> LoadedModel:
     return LoadedModel(config.build().eval(), config)
 
 
+def _files(args: argparse.Namespace) -> list[np.ndarray]:
+    """Mixtures, spread over the list."""
+    folder = args.data_folder
+    mixtures = load_fixed_list(Path(folder) / "enhance_test.csv", folder)
+    places = np.linspace(0, len(mixtures) - 1, args.files).astype(int)
+    return [mixtures[place].render(16000)[0] for place in places]
+
+
 def _usage(
-    model: LoadedModel, noisy: np.ndarray, budget: float | None
+    model: LoadedModel, signals: list[np.ndarray], budget: float | None
 ) -> float:
-    """Mean activation on this signal; 1 of a static net."""
+    """Mean activation in all frames; 1 of a static net."""
     if not model.enhancer.dynamic:
         return 1.0
-    with torch.inference_mode():
-        _, decision = model.enhancer(
-            torch.from_numpy(noisy)[None], **model.decide(budget)
-        )
-    return float(activation(decision, model.enhancer.report().cost).mean())
+    cost, shares = model.enhancer.report().cost, []
+    for signal in signals:
+        with torch.inference_mode():
+            _, decision = model.enhancer(
+                torch.from_numpy(signal)[None], **model.decide(budget)
+            )
+        shares.append(activation(decision, cost).flatten())
+    return float(torch.cat(shares).mean())
 
 
 def _streaming(
@@ -176,19 +193,24 @@ def _streaming(
 
 
 def _offline(
-    nets: dict[str, LoadedModel], noisy: np.ndarray, args: argparse.Namespace
+    nets: dict[str, LoadedModel],
+    signals: list[np.ndarray],
+    args: argparse.Namespace,
 ) -> dict[str, Timing]:
-    """Microseconds for the whole signal, in blocks as `enhance` has them."""
+    """Microseconds for whole signals, in blocks as `enhance` has them."""
     rate = next(iter(nets.values())).config.sample_rate
-    blocks = torch.from_numpy(noisy[None]).split(round(BLOCK_SECONDS * rate), 1)
+    size = round(BLOCK_SECONDS * rate)
+    blocks = [torch.from_numpy(x[None]).split(size, 1) for x in signals]
     steps = {}
     for name, net in nets.items():
         decide = net.decide(args.budget) if net.enhancer.dynamic else {}
 
         def step(net: LoadedModel = net, decide: Any = decide) -> None:
-            stream = AlignedStream(net.enhancer, 1, decide)
-            for block in blocks:
-                stream.push(block)
+            for parts in blocks:
+                stream = AlignedStream(net.enhancer, 1, decide)
+                for part in parts:
+                    stream.push(part)
+                stream.flush()
 
         steps[name] = step
     return measure(steps, args.turns, 1, warm=1)

@@ -53,7 +53,7 @@ def run_blocks(
     made, start = [], 0
     blocks = list(blocks)  # a slice of a ModuleList is built anew
     while start < len(blocks):
-        count = _compiled(blocks[start:], x)
+        count = _compiled(blocks[start:], x, contexts[start:])
         part = slice(start, start + max(count, 1))
         some, states, beside = blocks[part], contexts[part], skips[part]
         if count:
@@ -64,11 +64,15 @@ def run_blocks(
     return made
 
 
-def _compiled(blocks: Sequence[SlimmableBlock], x: Tensor) -> int:
+def _compiled(
+    blocks: Sequence[SlimmableBlock],
+    x: Tensor,
+    contexts: Sequence[SlimmableContext],
+) -> int:
     """How many of the blocks in front one kernel would run."""
     steps = x.size(2)
     for count, block in enumerate(blocks):
-        if not block.compiled(x, steps):
+        if not block.compiled(x, steps, contexts[count]):
             return count
         steps = block.steps_after(steps)
     return len(blocks)

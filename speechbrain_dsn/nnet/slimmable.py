@@ -213,7 +213,7 @@ class SlimmableEncoder(SlimmableBlock):
             ``[B, T, steps / stride, out_channels]``.
         """
         frames, steps = x.shape[1:3]
-        if self.compiled(x, steps):
+        if self.compiled(x, steps, context):
             return self.chain([self], x, [context], level)[0]
         x, only = self._with_past(x, context), only_level(level, self.widths)
         if only is not None:
@@ -328,9 +328,11 @@ class SlimmableDecoder(SlimmableBlock):
             *native.pack(bias, late, own, inputs=width),
         )
 
-    def compiled(self, x: Tensor, steps: int) -> bool:
+    def compiled(
+        self, x: Tensor, steps: int, context: SlimmableContext
+    ) -> bool:
         """Whether a kernel would run it: with a kernel of two strides."""
-        return self._halo > 0 and super().compiled(x, steps)
+        return self._halo > 0 and super().compiled(x, steps, context)
 
     @staticmethod
     def chain(
@@ -438,7 +440,7 @@ class SlimmableDecoder(SlimmableBlock):
         Tensor
             ``[B, T, steps * stride, out_channels]``.
         """
-        if self.compiled(x, x.size(2)):
+        if self.compiled(x, x.size(2), context):
             skips = () if skip is None else (skip,)
             return self.chain([self], x, [context], level, skips)[0]
         if skip is not None:

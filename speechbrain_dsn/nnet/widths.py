@@ -117,7 +117,9 @@ class SlimmableBlock(nn.Module):
         """
         raise NotImplementedError
 
-    def compiled(self, x: Tensor, steps: int) -> bool:
+    def compiled(
+        self, x: Tensor, steps: int, context: SlimmableContext
+    ) -> bool:
         """Whether a kernel would run it.
 
         Arguments
@@ -126,13 +128,18 @@ class SlimmableBlock(nn.Module):
             Input of this block, or of one before it ``[B, T, ...]``.
         steps : int
             Input steps of a frame.
+        context : SlimmableContext
+            Of this block.
 
         Returns
         -------
         bool
-            Where there are rows enough.
+            Where rows are so many that it pays to pack the weights, and as
+            long as they are packed.
         """
         rows = len(x) * x.size(1) * min(steps, self.steps_after(steps))
+        if rows and context.packed is not None:
+            return native.runs(x)
         products = (self.widths[-1] * each for each in self._products())
         return native.fits(x, rows, *products, largest=native.LARGEST_OF_BLOCK)
 
