@@ -272,6 +272,8 @@ def test_no_kernel_reads_beyond_an_end():
     with pytest.raises(TypeError, match="weights are torch.float64"):
         context = encoder.make_streaming_context(1)
         SlimmableEncoder(8, 2).double().forward_streaming(signal, context)
+    with pytest.raises(TypeError, match="on meta, expected"):
+        native.pack(None, torch.empty(1, 2, 3, device="meta"))
     with pytest.raises(IndexError, match="-1"):
         encode(signal, start(1), level - 1)
     with pytest.raises(ValueError, match="x is"):

@@ -10,7 +10,7 @@
 
 #include "layers.h"
 
-enum { TURN = 64 }; /* frames, as in blocks.py */
+enum { TURN = 64 }; /* frames, as in chain.py */
 
 /* A block. A frame is `rows` rows, and `stride` numbers of its input lead from
  * what the first layer reads of one row to the next. Between the layers it has

@@ -157,12 +157,14 @@ def pack(
     Raises
     ------
     TypeError
-        If these are no float32.
+        If these are no float32, or not on a CPU.
     """
-    if any(weight.dtype != torch.float32 for weight in weights):
-        raise TypeError(
-            f"weights are {weights[0].dtype}, expected torch.float32"
-        )
+    for each in weights if bias is None else (bias, *weights):
+        if each.dtype != torch.float32 or each.device.type != "cpu":
+            raise TypeError(
+                f"weights are {each.dtype} on {each.device}, expected "
+                "torch.float32 on a CPU"
+            )
     halves, out, each = weights[0].shape
     outputs, each = outputs or out, inputs or each
     chunks, columns = -(-outputs // LANES), len(weights) * each

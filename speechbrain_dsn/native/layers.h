@@ -14,7 +14,7 @@
 
 enum {
     ROWS = 8, /* that are run at once */
-    TILE = 64 /* rows that stay in a cache near by, as in blocks.py */
+    TILE = 64 /* rows that stay in a cache near by, as in chain.py */
 };
 
 /* Packed weights of LANES outputs at a time, of one input after the other; of

@@ -30,8 +30,7 @@ class SlimmableContext:
     """
 
     past: Tensor
-    # Weights as the kernels want them, and of which they were made. No field,
-    # since it is no state.
+    # What `SlimmableBlock.packed` keeps: no field, since it is no state.
     packed = None
 
 
